@@ -1,0 +1,95 @@
+"""What several operations do with one blob: look at it, recognise it, delete what was seen."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+from uuid import uuid4
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError
+from azure.storage.blob import BlobProperties
+
+from azdriver.azureblob.client import Clients
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.retry import is_ambiguous
+from azdriver.azureblob.translate import error_code, is_missing, status_of
+from azdriver.contract import FileInfo
+from azdriver.paths import StoragePath
+
+__all__ = [
+    "WRITE_ID",
+    "delete_if_unchanged",
+    "file_info",
+    "head",
+    "is_changed",
+    "new_write_id",
+    "quoted",
+    "same_etag",
+]
+
+WRITE_ID: Final = "azdriver_write_id"
+"""The metadata by which a write whose answer was lost is recognised: no other write has it."""
+
+
+def new_write_id() -> str:
+    """An identity for one write."""
+    return uuid4().hex
+
+
+def quoted(etag: str) -> str:
+    """An ETag as HTTP has it: the service leaves the quotes out in listings."""
+    return f'"{etag.strip(chr(34))}"'
+
+
+def same_etag(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and one.strip('"') == other.strip('"')
+
+
+def is_changed(error: AzureError) -> bool:
+    """Whether a conditional request failed because the blob is another version, or gone.
+
+    A deletion with If-Match of a blob that is gone is 412 on Azurite, 404 elsewhere. A lease's
+    412 is no statement about the version.
+    """
+    if is_missing(error):
+        return True
+    return status_of(error) == 412 and not error_code(error).startswith("Lease")
+
+
+async def head(clients: Clients, name: BlobName) -> BlobProperties | None:
+    """Get Blob Properties; None if there is no such blob."""
+    try:
+        return await clients.blob(name).get_blob_properties()
+    except AzureError as error:
+        if is_missing(error):
+            return None
+        raise
+
+
+def file_info(path: StoragePath, properties: BlobProperties) -> FileInfo:
+    """What the contract says of a blob."""
+    return FileInfo(path, properties.size, properties.last_modified, etag=quoted(properties.etag))
+
+
+async def delete_if_unchanged(
+    clients: Clients, name: BlobName, etag: str, *, snapshots: Literal["include"] | None = None
+) -> bool:
+    """Delete a blob only if it is still the version that was seen.
+
+    Returns:
+        False if it is another version or gone, or if the answer was lost: look again.
+
+    Raises:
+        HttpResponseError: it is leased, or has snapshots and they were not included; nothing
+            was deleted.
+    """
+    arguments: dict[str, Any] = {} if snapshots is None else {"delete_snapshots": snapshots}
+    try:
+        await clients.blob(name).delete_blob(
+            etag=etag, match_condition=MatchConditions.IfNotModified, **arguments
+        )
+    except AzureError as error:
+        if is_changed(error) or is_ambiguous(error):
+            return False
+        raise
+    return True

@@ -1,0 +1,124 @@
+"""Opens and closes what a driver talks through: session, transport, the SDK's clients."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias, cast
+
+import aiohttp
+from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
+from azure.core.exceptions import AzureError
+from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
+from azure.storage.blob.aio import BlobClient, BlobServiceClient
+
+from azdriver.azureblob.lean import LeanLane
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import (
+    MAX_PUT_BLOB_BYTES,
+    AzureBlobOptions,
+    Credential,
+    SasToken,
+)
+from azdriver.azureblob.retry import Retrier, RetryPolicy
+from azdriver.azureblob.session import (
+    READ_BUFFER_BYTES,
+    SingleSendSession,
+    open_aiohttp_session,
+)
+from azdriver.azureblob.translate import error_code, status_of
+
+__all__ = ["Clients", "WrapTransport"]
+
+WrapTransport: TypeAlias = Callable[[AsyncHttpTransport[Any, Any]], AsyncHttpTransport[Any, Any]]
+"""Puts something between the retry policy and the network, such as a fault or a counter."""
+
+# The SDK logs every request at INFO; here that is asked for, by lowering this logger's level.
+_http_log: Final = logging.getLogger("azdriver.http")
+if _http_log.level == logging.NOTSET:
+    _http_log.setLevel(logging.WARNING)
+
+
+class Clients:
+    """The SDK's clients, and the second lane, over one transport and one session."""
+
+    def __init__(
+        self,
+        options: AzureBlobOptions,
+        session: aiohttp.ClientSession | None,
+        wrap_transport: WrapTransport | None,
+    ) -> None:
+        """To be made within the event loop.
+
+        Args:
+            options: how to reach the container.
+            session: the caller's own, left open by ``close``; None for one of our own.
+            wrap_transport: what to put below the retry policies.
+        """
+        self._own_session = None if session is not None else open_aiohttp_session(options)
+        single_send = SingleSendSession(session or cast(Any, self._own_session), options)
+        # A transport that is passed in takes none of the client's settings: set them all here.
+        transport: AsyncHttpTransport[Any, Any] = AioHttpTransport(
+            session=cast(aiohttp.ClientSession, single_send),
+            session_owner=False,
+            use_env_settings=options.use_env_settings,
+            connection_data_block_size=READ_BUFFER_BYTES,
+            connection_verify=options.verify_tls,
+        )
+        if wrap_transport is not None:
+            transport = wrap_transport(transport)
+        arguments: dict[str, Any] = {}
+        if options.api_version is not None:
+            arguments["api_version"] = options.api_version
+        self.service = BlobServiceClient(
+            options.account_url,
+            credential=_sdk_credential(options.credential),
+            transport=transport,
+            retry_policy=RetryPolicy(options.retry),
+            # So that upload_blob is always one Put Blob, never staged blocks.
+            max_single_put_size=MAX_PUT_BLOB_BYTES,
+            logger=_http_log,
+            **arguments,
+        )
+        self.container = self.service.get_container_client(options.container)
+        self.options = options
+        self.retrier = Retrier(options.retry)
+        self.lean = LeanLane(options, transport, self.service.api_version)
+
+    def blob(self, name: BlobName) -> BlobClient:
+        """The SDK's client of one blob."""
+        return self.container.get_blob_client(name)
+
+    async def ensure_container(self) -> None:
+        """Create the container where it does not exist.
+
+        A credential that may not create containers is no error while the container is there.
+
+        Raises:
+            AzureError: it does not exist and cannot be created, or cannot be reached.
+        """
+
+        async def look() -> None:
+            return None  # a second creation is harmless: the first one is then found
+
+        try:
+            await self.retrier.settle(self.container.create_container, look)
+        except AzureError as error:
+            if status_of(error) == 409 and error_code(error) == "ContainerAlreadyExists":
+                return
+            if status_of(error) != 403:
+                raise
+            # Not "is it there?", which this credential may not ask either: can it be listed?
+            async for _ in self.container.list_blob_names(results_per_page=1).by_page():
+                break
+
+    async def close(self) -> None:
+        await self.service.close()
+        if self._own_session is not None:
+            await self._own_session.close()
+
+
+def _sdk_credential(credential: Credential) -> AzureNamedKeyCredential | AzureSasCredential:
+    if isinstance(credential, SasToken):
+        return AzureSasCredential(credential.token.lstrip("?"))
+    return AzureNamedKeyCredential(credential.account_name, credential.account_key)

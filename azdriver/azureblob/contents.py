@@ -1,0 +1,186 @@
+"""Contents: small blobs, read and written whole."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError
+from azure.storage.blob import BlobProperties, BlobType
+
+from azdriver.azureblob.blobs import (
+    WRITE_ID,
+    delete_if_unchanged,
+    file_info,
+    head,
+    is_changed,
+    new_write_id,
+    quoted,
+    same_etag,
+)
+from azdriver.azureblob.client import Clients
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.azureblob.reader import BlobReader
+from azdriver.azureblob.translate import error_code
+from azdriver.contract import FileInfo
+from azdriver.errors import ConcurrentWriteError, PreconditionFailedError
+from azdriver.paths import StoragePath
+
+__all__ = ["get_content", "put_content"]
+
+# Looks at a blob that other clients keep changing the type of, or keep overwriting while it is
+# read; each but the first after a pause. Reached only under a steady fight.
+MAX_LOOKS: Final = 20
+
+
+async def get_content(clients: Clients, path: StoragePath, name: BlobName) -> bytes:
+    """One Get Blob; a body that was cut goes on where it stopped, if it is still that version."""
+    for attempt in range(MAX_LOOKS):
+        try:
+            async with await BlobReader.open(clients, path, name, 0, None, whole=True) as reader:
+                return await reader.read()
+        except ConcurrentWriteError:
+            # Cut, and overwritten before it could go on: a fresh read is what the caller wants.
+            await clients.retrier.pause(attempt)
+    raise ConcurrentWriteError(DRIVER_NAME, path, "overwritten whenever it is read")
+
+
+async def put_content(
+    clients: Clients,
+    path: StoragePath,
+    name: BlobName,
+    content: bytes,
+    if_match: str | None,
+    if_absent: bool,
+) -> FileInfo:
+    """HEAD, delete first if it is not a BlockBlob, one atomic ``upload_blob``.
+
+    Put Blob over an append blob is refused by the service (409 InvalidBlobType), so a legacy
+    blob has to go first; only the one that was seen (If-Match), since another client may have
+    migrated it meanwhile, and its content must not be deleted.
+    """
+    for attempt in range(MAX_LOOKS):
+        seen = await head(clients, name)
+        _require(path, seen, if_match, if_absent)
+        migrated = False
+        if seen is not None and seen.blob_type != BlobType.BLOCKBLOB:
+            if not await delete_if_unchanged(clients, name, seen.etag):
+                await clients.retrier.pause(attempt)
+                continue
+            seen, migrated = None, True
+        upload = _Upload(clients, path, name, content, seen)
+        if if_match is not None and not migrated:
+            upload.over(if_match)
+        elif if_absent or if_match is not None:
+            upload.over_nothing()
+        try:
+            return await upload.run()
+        except HttpResponseError as error:
+            # An old client made it an append blob again, between our look and our upload.
+            if error.status_code != 409 or error_code(error) != "InvalidBlobType":
+                raise
+            await clients.retrier.pause(attempt)
+    raise ConcurrentWriteError(DRIVER_NAME, path, "another client keeps changing the blob's type")
+
+
+def _require(
+    path: StoragePath, seen: BlobProperties | None, if_match: str | None, if_absent: bool
+) -> None:
+    if if_absent and seen is not None:
+        raise PreconditionFailedError(DRIVER_NAME, path, "if_absent")
+    if if_match is not None and (seen is None or not same_etag(seen.etag, if_match)):
+        raise PreconditionFailedError(DRIVER_NAME, path, "if_match")
+
+
+class _Upload:
+    """One Put Blob, sent until it is known what became of it."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        path: StoragePath,
+        name: BlobName,
+        content: bytes,
+        seen: BlobProperties | None,
+    ) -> None:
+        self._clients = clients
+        self._path = path
+        self._name = name
+        self._content = content
+        self._seen_etag = None if seen is None else seen.etag
+        self._write_id = new_write_id()
+        self._caller_condition: str | None = None
+        self._conditions: dict[str, Any] = {"overwrite": True}
+        self._resent = False
+
+    def over(self, etag: str) -> None:
+        """Only over this version."""
+        self._caller_condition = "if_match"
+        self._conditions = _only_over(etag)
+
+    def over_nothing(self) -> None:
+        """Only if nothing is there."""
+        self._caller_condition = "if_absent"
+        self._conditions = {"overwrite": False}
+
+    async def run(self) -> FileInfo:
+        return await self._clients.retrier.settle(self._send, self._look)
+
+    async def _send(self) -> FileInfo:
+        try:
+            answer = await self._clients.blob(self._name).upload_blob(
+                self._content, metadata={WRITE_ID: self._write_id}, **self._conditions
+            )
+        except HttpResponseError as error:
+            exists = error.status_code == 409 and error_code(error) == "BlobAlreadyExists"
+            if not exists and not is_changed(error):
+                raise
+            if self._resent:
+                # The first one may have been applied late, and be what is in the way.
+                applied = await self._look()
+                if applied is not None:
+                    return applied
+            if self._caller_condition is None:
+                raise
+            raise PreconditionFailedError(
+                DRIVER_NAME, self._path, self._caller_condition
+            ) from error
+        return FileInfo(
+            self._path, len(self._content), answer["last_modified"], etag=quoted(answer["etag"])
+        )
+
+    async def _look(self) -> FileInfo | None:
+        """What became of an upload whose answer was lost; None to send it again."""
+        now = await head(self._clients, self._name)
+        if now is not None and now.metadata.get(WRITE_ID) == self._write_id:
+            return file_info(self._path, now)
+        if (
+            now is None
+            if self._seen_etag is None
+            else same_etag(getattr(now, "etag", None), self._seen_etag)
+        ):
+            # Nothing happened. Only over what was seen: should the first one arrive after all,
+            # the second must not undo what came after it.
+            self._resent = True
+            if self._seen_etag is None:
+                self._conditions = {"overwrite": False}
+            else:
+                self._conditions = _only_over(self._seen_etag)
+            return None
+        if self._caller_condition is not None:
+            raise ConcurrentWriteError(
+                DRIVER_NAME, self._path, "the answer was lost, and another write is there now"
+            )
+        # Someone wrote or deleted since our look. Whether ours came just before that or not at
+        # all, no reader can tell the difference.
+        mod_time = None if now is None else now.last_modified
+        return FileInfo(self._path, len(self._content), mod_time)
+
+
+def _only_over(etag: str) -> dict[str, Any]:
+    return {
+        "overwrite": True,
+        "etag": quoted(etag),
+        "match_condition": MatchConditions.IfNotModified,
+    }

@@ -1,0 +1,168 @@
+"""Moving a blob: a server-side copy, looked after to its end, then the source goes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.storage.blob import BlobProperties
+
+from azdriver.azureblob.blobs import (
+    WRITE_ID,
+    delete_if_unchanged,
+    head,
+    is_changed,
+    new_write_id,
+    quoted,
+    same_etag,
+)
+from azdriver.azureblob.client import Clients
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.azureblob.translate import error_code, status_of, translated
+from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundError
+from azdriver.paths import StoragePath
+
+__all__ = ["move"]
+
+MAX_LOOKS: Final = 20
+
+
+async def move(
+    clients: Clients,
+    source: tuple[StoragePath, BlobName],
+    dest: tuple[StoragePath, BlobName],
+) -> None:
+    """Copy Blob, then delete the source if it is still what was copied.
+
+    Raises:
+        PathNotFoundError: of the source.
+        ConcurrentWriteError: the source was overwritten meanwhile; it was kept.
+        BackendError: the copy failed, was aborted, or did not end in time; the source was kept.
+    """
+    source_path, source_name = source
+    dest_path, dest_name = dest
+    with translated(source_path, "move"):
+        seen = await head(clients, source_name)
+        if seen is None:
+            raise PathNotFoundError(DRIVER_NAME, source_path)
+        if source_name == dest_name:
+            return
+        copy = _Copy(clients, source_path, source_name, seen, dest_name)
+        with translated(dest_path, "move"):
+            await copy.run()
+        await _delete_source(clients, source_path, source_name, seen)
+
+
+async def _delete_source(
+    clients: Clients, path: StoragePath, name: BlobName, copied: BlobProperties
+) -> None:
+    for attempt in range(MAX_LOOKS):
+        if await delete_if_unchanged(clients, name, copied.etag):
+            return
+        now = await head(clients, name)
+        if now is None:
+            return
+        if not same_etag(now.etag, copied.etag):
+            raise ConcurrentWriteError(
+                DRIVER_NAME, path, "overwritten while it was moved; copied and kept"
+            )
+        await clients.retrier.pause(attempt)
+    raise ConcurrentWriteError(DRIVER_NAME, path, "copied, but it could not be deleted")
+
+
+class _Copy:
+    """One copy within the container, sent until it is known what became of it."""
+
+    def __init__(
+        self,
+        clients: Clients,
+        source_path: StoragePath,
+        source_name: BlobName,
+        source: BlobProperties,
+        dest_name: BlobName,
+    ) -> None:
+        self._clients = clients
+        self._source_path = source_path
+        self._source_url = clients.blob(source_name).url
+        self._source = source
+        self._dest_name = dest_name
+        self._dest = clients.blob(dest_name)
+        self._write_id = new_write_id()
+
+    async def run(self) -> None:
+        """Raises: AzureError or StorageDriverError; the source is untouched then."""
+        for attempt in range(MAX_LOOKS):
+            try:
+                copy_id, status = await self._clients.retrier.settle(self._send, self._look)
+            except HttpResponseError as error:
+                # The service wants the same type of a blob that is overwritten (Azurite does
+                # not). The source is known to be there, so what is in the way can go.
+                if error.status_code != 409 or error_code(error) != "InvalidBlobType":
+                    raise
+                in_the_way = await head(self._clients, self._dest_name)
+                if in_the_way is not None and not await delete_if_unchanged(
+                    self._clients, self._dest_name, in_the_way.etag
+                ):
+                    await self._clients.retrier.pause(attempt)
+                continue
+            await self._finished(copy_id, status)
+            return
+        raise ConcurrentWriteError(
+            DRIVER_NAME, self._source_path, "another client keeps changing the destination's type"
+        )
+
+    async def _send(self) -> tuple[str, str]:
+        # With metadata of its own a copy does not take the source's: hand those on.
+        metadata = {**self._source.metadata, WRITE_ID: self._write_id}
+        try:
+            answer: dict[str, Any] = await self._dest.start_copy_from_url(
+                self._source_url,
+                metadata=metadata,
+                source_etag=quoted(self._source.etag),
+                source_match_condition=MatchConditions.IfNotModified,
+            )
+        except HttpResponseError as error:
+            if error_code(error) == "CannotVerifyCopySource" or status_of(error) == 404:
+                raise PathNotFoundError(DRIVER_NAME, self._source_path) from error
+            if is_changed(error):
+                raise ConcurrentWriteError(
+                    DRIVER_NAME, self._source_path, "overwritten before it was copied"
+                ) from error
+            raise
+        return str(answer["copy_id"]), str(answer["copy_status"])
+
+    async def _look(self) -> tuple[str, str] | None:
+        now = await head(self._clients, self._dest_name)
+        if now is None or now.metadata.get(WRITE_ID) != self._write_id:
+            return None
+        return str(now.copy.id), str(now.copy.status)
+
+    async def _finished(self, copy_id: str, status: str) -> None:
+        """Wait for a copy that the service has accepted."""
+        options = self._clients.options
+        deadline = time.monotonic() + options.copy_timeout_seconds
+        while status == "pending":
+            if time.monotonic() >= deadline:
+                await self._abort(copy_id)
+                raise self._failed(f"no end within {options.copy_timeout_seconds:g} s, aborted")
+            await asyncio.sleep(options.copy_poll_seconds)
+            now = await head(self._clients, self._dest_name)
+            if now is None or now.copy.id != copy_id:
+                raise self._failed("another write took the destination")
+            status = str(now.copy.status)
+        if status != "success":
+            raise self._failed(f"the copy's status is {status}")
+
+    async def _abort(self, copy_id: str) -> None:
+        with suppress(AzureError):  # it may have ended this moment; the source is kept anyway
+            await self._dest.abort_copy(copy_id)
+
+    def _failed(self, reason: str) -> BackendError:
+        return BackendError(
+            DRIVER_NAME, self._source_path, "move", reason=f"{reason}; the source is kept"
+        )

@@ -1,0 +1,185 @@
+"""The second lane: requests of our own through a plain azure-core pipeline.
+
+The SDK's download joins chunks, asks for an empty blob twice, and leaks its connection when it
+is cancelled. A Get Blob needs little: an URL, two headers and a streamed body. All parts are
+azure-core's and the SDK's public ones, the signature included; there is no signing code here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote
+
+from azure.core.exceptions import (
+    HttpResponseError,
+    IncompleteReadError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline import AsyncPipeline
+from azure.core.pipeline.transport import AsyncHttpTransport
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import AzureBlobOptions, SasToken, SharedKey
+from azdriver.azureblob.retry import RetryPolicy
+
+__all__ = ["BlobStream", "LeanLane", "size_of_unsatisfiable"]
+
+# How long a locally made signature is good for, and how long before its end it is renewed.
+SIGNATURE_LIFETIME: Final = timedelta(hours=1)
+SIGNATURE_RENEWAL: Final = timedelta(minutes=15)
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
+
+
+class LeanLane:
+    """Get Blob, streamed."""
+
+    def __init__(
+        self,
+        options: AzureBlobOptions,
+        transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse],
+        api_version: str,
+    ) -> None:
+        self._options = options
+        self._base_url = f"{options.account_url}/{options.container}/"
+        self._headers = {"x-ms-version": api_version, "User-Agent": "azdriver"}
+        self._signature = _Signature(options)
+        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
+            transport, policies=[RetryPolicy(options.retry)]
+        )
+
+    async def get(
+        self,
+        name: BlobName,
+        *,
+        first: int = 0,
+        last: int | None = None,
+        etag: str | None = None,
+    ) -> BlobStream:
+        """One Get Blob; the body is read from what is returned, which has to be closed.
+
+        Args:
+            name: which blob.
+            first: the first byte.
+            last: the last byte, itself included; None for the rest.
+            etag: only if this is still the blob's version.
+
+        Raises:
+            HttpResponseError: 404, 412 (another version), 416 (``first`` is at the end or
+                past it), or whatever else is not 200 or 206.
+        """
+        headers = dict(self._headers)
+        if first or last is not None:
+            headers["x-ms-range"] = f"bytes={first}-{'' if last is None else last}"
+        if etag is not None:
+            headers["If-Match"] = etag
+        url = f"{self._base_url}{quote(name, safe='/')}?{self._signature.query()}"
+        run = await self._pipeline.run(HttpRequest("GET", url, headers=headers), stream=True)
+        response = run.http_response
+        if response.status_code not in (200, 206):
+            try:
+                with suppress(ServiceRequestError, ServiceResponseError, IncompleteReadError):
+                    await response.read()
+                raise HttpResponseError(
+                    message=f"Get Blob answered {response.status_code}", response=response
+                )
+            finally:
+                await response.close()
+        return BlobStream(response)
+
+
+class BlobStream:
+    """The body of one Get Blob, and what its headers say.
+
+    Attributes:
+        size: bytes of the whole blob.
+        etag: its version, quotes included.
+        first: where in the blob the body begins.
+        length: bytes of the body.
+    """
+
+    def __init__(self, response: AsyncHttpResponse) -> None:
+        self._response = response
+        self.etag: str = response.headers["ETag"]
+        self.length = int(response.headers["Content-Length"])
+        self.first, self.size = 0, self.length
+        if response.status_code == 206:
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            if match is None or match["first"] is None:
+                raise ServiceResponseError("a partial answer without a Content-Range")
+            self.first, self.size = int(match["first"]), int(match["size"])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Release the connection: kept if the body was read to its end, else dropped."""
+        await self._response.close()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The body in chunks, as they come.
+
+        Raises:
+            AzureError: the connection was lost, or stalled for longer than the read time-out.
+        """
+        left = self.length
+        async for chunk in self._response.iter_raw():
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise IncompleteReadError(f"{left} bytes of the body are missing")
+
+
+def size_of_unsatisfiable(error: HttpResponseError) -> int | None:
+    """The blob's size in bytes out of a 416 answer; None where the service did not say it."""
+    headers = getattr(error.response, "headers", {})
+    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range") or "")
+    return None if match is None else int(match["size"])
+
+
+class _Signature:
+    """The query that authorises requests in one container.
+
+    With an account key it is a signature for this container alone, made locally and renewed: a
+    request that went astray could not even be sent to another container.
+    """
+
+    def __init__(self, options: AzureBlobOptions) -> None:
+        self._options = options
+        self._query = ""
+        self._renew_at = datetime.min.replace(tzinfo=UTC)
+
+    def query(self) -> str:
+        credential = self._options.credential
+        if isinstance(credential, SasToken):
+            return credential.token.lstrip("?")
+        now = datetime.now(UTC)
+        if now >= self._renew_at:
+            self._query = self._sign(credential, now + SIGNATURE_LIFETIME)
+            self._renew_at = now + SIGNATURE_LIFETIME - SIGNATURE_RENEWAL
+        return self._query
+
+    def _sign(self, credential: SharedKey, expiry: datetime) -> str:
+        return generate_container_sas(
+            credential.account_name,
+            self._options.container,
+            account_key=credential.account_key,
+            permission=ContainerSasPermissions(read=True),
+            expiry=expiry,
+        )

@@ -1,0 +1,175 @@
+"""The options of the driver: checked when they are made, frozen, secrets out of their repr."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias
+
+from azdriver.errors import ConfigurationError
+from azdriver.paths import is_path
+
+__all__ = [
+    "DRIVER_NAME",
+    "AzureBlobOptions",
+    "Credential",
+    "RetrySettings",
+    "SasToken",
+    "SharedKey",
+]
+
+DRIVER_NAME: Final = "azure"
+MIB: Final = 1024 * 1024
+
+# https://learn.microsoft.com/azure/storage/blobs/scalability-targets
+MAX_PUT_BLOB_BYTES: Final = 5000 * MIB
+MAX_APPEND_BLOCK_BYTES: Final = 100 * MIB
+
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+_CONTAINER_NAME: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web|\$logs")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedKey:
+    """An account's name and one of its two keys; it can sign URLs."""
+
+    account_name: str
+    account_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SasToken:
+    """A shared access signature: the query of a signed URL, with or without the ``?``."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrySettings:
+    """How hard to try.
+
+    Attributes:
+        retries: attempts after the first one.
+        first_delay_seconds: the wait before the first retry; it doubles with each, with jitter.
+        longest_delay_seconds: where the doubling ends. A Retry-After of the service goes before.
+        attempt_seconds: for one attempt, from its sending until its answer.
+        total_seconds: for all attempts of one request together.
+        slowest_bytes_per_second: a body adds its length over this to the two limits above.
+    """
+
+    retries: int = 5
+    first_delay_seconds: float = 0.2
+    longest_delay_seconds: float = 10.0
+    attempt_seconds: float = 30.0
+    total_seconds: float = 60.0
+    slowest_bytes_per_second: int = 256 * 1024
+
+    def __post_init__(self) -> None:
+        if self.retries < 0:
+            raise _wrong("retries", f"is to be 0 or more, not {self.retries}")
+        for name in (
+            "first_delay_seconds",
+            "longest_delay_seconds",
+            "attempt_seconds",
+            "total_seconds",
+            "slowest_bytes_per_second",
+        ):
+            if not getattr(self, name) > 0:
+                raise _wrong(name, f"is to be above 0, not {getattr(self, name)}")
+
+    def delay(self, attempt: int, jitter: float) -> float:
+        """The seconds to wait after the failed attempt ``attempt`` (0 is the first).
+
+        Args:
+            attempt: how many were made before it.
+            jitter: from 0 to 1; clients that failed together must not come back together.
+        """
+        # Not 2**attempt alone: with many retries it would leave the range of a float.
+        doubled = self.first_delay_seconds * 2.0 ** min(attempt, 32)
+        return min(doubled, self.longest_delay_seconds) * (0.5 + 0.5 * jitter)
+
+
+Credential: TypeAlias = SharedKey | SasToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AzureBlobOptions:
+    """How an ``AzureBlobDriver`` reaches its container, and how it works there.
+
+    Attributes:
+        account_url: the blob endpoint, such as ``https://ACCOUNT.blob.core.windows.net``.
+        container: the container's name; it is created on opening where it does not exist.
+        credential: how to authenticate.
+        root_directory: what all blob names start with, such as ``registry``; ``""`` for none.
+        legacy_root_prefix: keep the leading slash of paths in blob names, as the container
+            registry 2.0 to 2.8 did.
+        max_content_bytes: the largest content, in bytes, that ``put_content`` takes.
+        write_mode: how ``writer`` stores a stream: ``"append"`` for an append blob.
+        append_block_bytes: the bytes of one Append Block of a writer.
+        read_range_bytes: the bytes of one ranged Get Blob of a reader.
+        connections: the size of the connection pool.
+        connect_timeout_seconds: to open a connection.
+        pool_timeout_seconds: to get a connection, the wait for a free one of the pool included.
+        read_timeout_seconds: the longest silence within an answer.
+        retry: attempts, waits and deadlines.
+        copy_poll_seconds: between two looks at a copy that the service has not finished.
+        copy_timeout_seconds: for a copy; it is aborted afterwards.
+        use_env_settings: take proxies and netrc from the environment; costs two thread hops
+            at every request.
+        verify_tls: check the server's certificate; off only for a test server.
+        api_version: the service's REST version, where the SDK's own choice does not serve.
+    """
+
+    account_url: str
+    container: str
+    credential: Credential = field(repr=False)
+    root_directory: str = ""
+    legacy_root_prefix: bool = False
+    max_content_bytes: int = 64 * MIB
+    write_mode: Literal["append"] = "append"
+    append_block_bytes: int = 4 * MIB
+    read_range_bytes: int = 4 * MIB
+    connections: int = 100
+    connect_timeout_seconds: float = 10.0
+    pool_timeout_seconds: float = 20.0
+    read_timeout_seconds: float = 30.0
+    retry: RetrySettings = RetrySettings()
+    copy_poll_seconds: float = 0.25
+    copy_timeout_seconds: float = 300.0
+    use_env_settings: bool = False
+    verify_tls: bool = True
+    api_version: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("account_url", "container"):
+            if not getattr(self, name):
+                raise _wrong(name, "is missing")
+        if not self.account_url.startswith(("https://", "http://")):
+            raise _wrong("account_url", "is not an http or https URL")
+        if "?" in self.account_url:
+            raise _wrong("account_url", "has a query; a SAS token belongs into the credential")
+        if not _CONTAINER_NAME.fullmatch(self.container):
+            raise _wrong("container", f"is not a container name: {self.container!r}")
+        if self.root_directory.strip("/") and not is_path("/" + self.root_directory.strip("/")):
+            raise _wrong("root_directory", f"is not a path: {self.root_directory!r}")
+        if self.write_mode != "append":
+            raise _wrong("write_mode", f"is not 'append': {self.write_mode!r}")
+        for name, limit in (
+            ("max_content_bytes", MAX_PUT_BLOB_BYTES),
+            ("append_block_bytes", MAX_APPEND_BLOCK_BYTES),
+            ("read_range_bytes", None),
+            ("connections", None),
+            ("connect_timeout_seconds", None),
+            ("pool_timeout_seconds", None),
+            ("read_timeout_seconds", None),
+            ("copy_poll_seconds", None),
+            ("copy_timeout_seconds", None),
+        ):
+            value = getattr(self, name)
+            if not value > 0 or (limit is not None and value > limit):
+                bound = "" if limit is None else f" and at most {limit}"
+                raise _wrong(name, f"is to be above 0{bound}, not {value}")
+
+
+def _wrong(parameter: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(DRIVER_NAME, parameter, reason)

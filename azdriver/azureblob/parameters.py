@@ -1,0 +1,223 @@
+"""Options out of what operators already have: the registry's parameters, a connection string."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from azdriver.azureblob.options import (
+    DRIVER_NAME,
+    AzureBlobOptions,
+    Credential,
+    RetrySettings,
+    SasToken,
+    SharedKey,
+)
+from azdriver.errors import ConfigurationError
+
+__all__ = ["options_from_connection_string", "options_from_parameters"]
+
+_DEFAULT_REALM: Final = "core.windows.net"
+
+# https://learn.microsoft.com/azure/storage/common/storage-use-azurite: public, the same everywhere.
+_DEVELOPMENT_STORAGE: Final = (
+    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;AccountName=devstoreaccount1;AccountKey="
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+def options_from_connection_string(
+    connection_string: str, container: str, **options: Any
+) -> AzureBlobOptions:
+    """Options out of a storage account's connection string.
+
+    Args:
+        connection_string: as the portal shows it, with ``AccountKey`` or
+            ``SharedAccessSignature``; ``UseDevelopmentStorage=true`` is Azurite on its own port.
+        container: the container's name.
+        **options: any other attribute of :class:`AzureBlobOptions`.
+
+    Raises:
+        ConfigurationError: naming what is missing or wrong.
+    """
+    account_url, credential = _parse_connection_string(connection_string)
+    return AzureBlobOptions(
+        account_url=account_url, container=container, credential=credential, **options
+    )
+
+
+def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
+    """Options by the names that the container registry's configuration has for them.
+
+    Args:
+        parameters: ``container``, and either ``connectionstring`` or ``accountname`` with
+            ``accountkey`` or ``sastoken``; the others are optional.
+
+    Raises:
+        ConfigurationError: naming the parameter that is missing, unknown, contradictory or wrong.
+    """
+    given = {key.lower(): value for key, value in parameters.items() if value is not None}
+    known = sorted({*_CONNECTION, *_OPTIONS, *_RETRY, *_LAYOUT})
+    for key in given:
+        if key not in known:
+            raise _wrong(key, f"is unknown; there are: {', '.join(known)}")
+    if "container" not in given:
+        raise _wrong("container", "is missing")
+    account_url, credential = _connection(given)
+    return AzureBlobOptions(
+        account_url=account_url,
+        container=_text("container", given["container"]),
+        credential=credential,
+        legacy_root_prefix=_legacy_root_prefix(given),
+        retry=RetrySettings(**_converted(given, _RETRY)),
+        **_converted(given, _OPTIONS),
+    )
+
+
+def _wrong(parameter: str, reason: str) -> ConfigurationError:
+    return ConfigurationError(DRIVER_NAME, parameter, reason)
+
+
+def _text(parameter: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(parameter, f"is to be a text, not {type(value).__name__}")
+    return value
+
+
+def _integer(parameter: str, value: object) -> int:
+    try:
+        return int(str(value))
+    except ValueError:
+        raise _wrong(parameter, f"is to be a whole number, not {value!r}") from None
+
+
+def _boolean(parameter: str, value: object) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    try:
+        return words[str(value).lower()]
+    except KeyError:
+        raise _wrong(parameter, f"is to be true or false, not {value!r}") from None
+
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|)")
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _seconds(parameter: str, value: object) -> float:
+    """A number of seconds, or a duration as Go writes it: ``100ms``, ``2s``, ``1m``."""
+    match = _DURATION.fullmatch(str(value))
+    if match is None:
+        raise _wrong(parameter, f"is to be seconds or a duration such as 100ms, not {value!r}")
+    return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def _not(parameter: str, value: object) -> bool:
+    return not _boolean(parameter, value)
+
+
+_Converter = Callable[[str, object], Any]
+
+_CONNECTION: Final = (
+    "accountname",
+    "accountkey",
+    "connectionstring",
+    "container",
+    "credentials",
+    "realm",
+    "sastoken",
+    "serviceurl",
+)
+_LAYOUT: Final = ("legacyrootprefix", "trimlegacyrootprefix")
+_OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
+    "rootdirectory": ("root_directory", _text),
+    "skipverify": ("verify_tls", _not),
+    "maxcontentbytes": ("max_content_bytes", _integer),
+    "appendblockbytes": ("append_block_bytes", _integer),
+    "readrangebytes": ("read_range_bytes", _integer),
+    "connections": ("connections", _integer),
+    "connecttimeout": ("connect_timeout_seconds", _seconds),
+    "readtimeout": ("read_timeout_seconds", _seconds),
+    "copytimeout": ("copy_timeout_seconds", _seconds),
+    "useenvsettings": ("use_env_settings", _boolean),
+    "apiversion": ("api_version", _text),
+}
+_RETRY: Final[dict[str, tuple[str, _Converter]]] = {
+    "max_retries": ("retries", _integer),
+    "retry_delay": ("first_delay_seconds", _seconds),
+}
+
+
+def _converted(
+    given: Mapping[str, Any], table: Mapping[str, tuple[str, _Converter]]
+) -> dict[str, Any]:
+    return {
+        option: convert(key, given[key]) for key, (option, convert) in table.items() if key in given
+    }
+
+
+def _legacy_root_prefix(given: Mapping[str, Any]) -> bool:
+    if "legacyrootprefix" in given and "trimlegacyrootprefix" in given:
+        raise _wrong("trimlegacyrootprefix", "contradicts legacyrootprefix: give one of them")
+    if "trimlegacyrootprefix" in given:
+        return not _boolean("trimlegacyrootprefix", given["trimlegacyrootprefix"])
+    return _boolean("legacyrootprefix", given.get("legacyrootprefix", False))
+
+
+def _connection(given: Mapping[str, Any]) -> tuple[str, Credential]:
+    if "connectionstring" in given:
+        for other in _CONNECTION:
+            if other in given and other not in ("connectionstring", "container"):
+                raise _wrong(other, "contradicts connectionstring: give one of them")
+        return _parse_connection_string(_text("connectionstring", given["connectionstring"]))
+    if "accountname" not in given:
+        raise _wrong("accountname", "is missing (and so is connectionstring)")
+    account = _text("accountname", given["accountname"])
+    realm = _text("realm", given.get("realm", _DEFAULT_REALM))
+    if "realm" in given and "serviceurl" in given:
+        raise _wrong("realm", "contradicts serviceurl: give one of them")
+    account_url = _text("serviceurl", given.get("serviceurl", f"https://{account}.blob.{realm}"))
+    return account_url.rstrip("/"), _credential(account, given)
+
+
+def _credential(account: str, given: Mapping[str, Any]) -> Credential:
+    credentials = given.get("credentials", {})
+    if not isinstance(credentials, Mapping):
+        raise _wrong("credentials", "is to be a mapping with a type")
+    kind = credentials.get("type", "shared_key")
+    if kind != "shared_key":
+        raise _wrong("credentials", f"of the type {kind!r} are not supported, but shared_key is")
+    if "accountkey" in given and "sastoken" in given:
+        raise _wrong("sastoken", "contradicts accountkey: give one of them")
+    if "sastoken" in given:
+        return SasToken(_text("sastoken", given["sastoken"]))
+    if "accountkey" not in given:
+        raise _wrong("accountkey", "is missing (and so is sastoken)")
+    return SharedKey(account, _text("accountkey", given["accountkey"]))
+
+
+def _parse_connection_string(connection_string: str) -> tuple[str, Credential]:
+    fields: dict[str, str] = {}
+    for part in connection_string.strip().rstrip(";").split(";"):
+        key, separator, value = part.partition("=")
+        if not separator or not key.strip():
+            # Not the part itself: it may be the rest of a key.
+            raise _wrong("connectionstring", "is to be of parts NAME=VALUE with ';' between them")
+        fields[key.strip().lower()] = value.strip()
+    if fields.get("usedevelopmentstorage", "").lower() == "true":
+        return _parse_connection_string(_DEVELOPMENT_STORAGE)
+    account = fields.get("accountname", "")
+    endpoint = fields.get("blobendpoint", "")
+    if not endpoint:
+        if not account:
+            raise _wrong("connectionstring", "has neither AccountName nor BlobEndpoint")
+        scheme = fields.get("defaultendpointsprotocol", "https")
+        suffix = fields.get("endpointsuffix", _DEFAULT_REALM)
+        endpoint = f"{scheme}://{account}.blob.{suffix}"
+    if "sharedaccesssignature" in fields:
+        return endpoint.rstrip("/"), SasToken(fields["sharedaccesssignature"])
+    if not account:
+        raise _wrong("connectionstring", "has no AccountName")
+    if not fields.get("accountkey"):
+        raise _wrong("connectionstring", "has neither AccountKey nor SharedAccessSignature")
+    return endpoint.rstrip("/"), SharedKey(account, fields["accountkey"])

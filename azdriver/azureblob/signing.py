@@ -1,0 +1,42 @@
+"""URLs that anyone can read a blob by."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import quote
+
+from azure.storage.blob import BlobSasPermissions, generate_blob_sas
+
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import DRIVER_NAME, AzureBlobOptions, SharedKey
+from azdriver.errors import UnsupportedMethodError
+from azdriver.paths import StoragePath
+
+__all__ = ["signed_url"]
+
+
+def signed_url(
+    options: AzureBlobOptions, path: StoragePath, name: BlobName, expiry: datetime
+) -> str:
+    """A read-only SAS for one blob, made locally.
+
+    Raises:
+        UnsupportedMethodError: the credential cannot sign.
+    """
+    credential = options.credential
+    if not isinstance(credential, SharedKey):
+        raise UnsupportedMethodError(
+            DRIVER_NAME, path, "url_for", "a SAS token cannot sign; an account key can"
+        )
+    # A signature for https alone is refused over the http of an emulator.
+    is_https = options.account_url.startswith("https://")
+    sas = generate_blob_sas(
+        credential.account_name,
+        options.container,
+        name,
+        account_key=credential.account_key,
+        permission=BlobSasPermissions(read=True),
+        expiry=expiry,
+        protocol="https" if is_https else None,
+    )
+    return f"{options.account_url}/{options.container}/{quote(name, safe='/')}?{sas}"

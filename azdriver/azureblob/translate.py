@@ -1,0 +1,71 @@
+"""The failures of the SDK as errors of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from azure.core.exceptions import AzureError, HttpResponseError
+
+from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.errors import BackendError, PathNotFoundError, StorageDriverError
+
+__all__ = ["backend_error", "error_code", "is_missing", "status_of", "translated"]
+
+# Other 404s (ContainerNotFound, a wrong endpoint) are no statement about the path.
+_BLOB_IS_MISSING: Final = frozenset({"BlobNotFound", "ResourceNotFound", "CannotVerifyCopySource"})
+
+
+def status_of(error: AzureError) -> int | None:
+    """The HTTP status of the answer; None if there was none."""
+    return error.status_code if isinstance(error, HttpResponseError) else None
+
+
+def error_code(error: AzureError) -> str:
+    """The service's error code, such as ``BlobNotFound``; ``""`` if it gave none.
+
+    Answers to HEAD have no body: their code is in a header. The SDK's attribute is an enum or
+    a text, by the call.
+    """
+    code = getattr(error, "error_code", None)
+    if code:
+        return str(getattr(code, "value", code))
+    return _header(error, "x-ms-error-code")
+
+
+def _header(error: AzureError, name: str) -> str:
+    response = getattr(error, "response", None)
+    return (response.headers.get(name) or "") if response is not None else ""
+
+
+def is_missing(error: AzureError) -> bool:
+    """Whether the blob, not the container, is what was not found."""
+    return status_of(error) == 404 and error_code(error) in _BLOB_IS_MISSING
+
+
+def backend_error(error: AzureError, path: str, operation: str) -> StorageDriverError:
+    """The contract's error for a failure that the operation does not know better."""
+    if is_missing(error):
+        return PathNotFoundError(DRIVER_NAME, path)
+    status = status_of(error)
+    # The SDK's message of an answer repeats the body; that of a lost one is ours (session.py).
+    reason = "" if status is not None else (error.message or type(error).__name__)
+    return BackendError(
+        DRIVER_NAME,
+        path,
+        operation,
+        status,
+        error_code(error) or None,
+        _header(error, "x-ms-request-id") or None,
+        reason.splitlines()[0][:200] if reason else "",
+    )
+
+
+@contextmanager
+def translated(path: str, operation: str) -> Iterator[None]:
+    """Let no exception of the SDK out of the block; it stays as the ``__cause__``."""
+    try:
+        yield
+    except AzureError as error:
+        raise backend_error(error, path, operation) from error
