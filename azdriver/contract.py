@@ -53,8 +53,9 @@ class FileInfo:
 class FileReader(Protocol):
     """A stream of bytes out of one version of a blob.
 
-    Bytes of two versions are never mixed: if the blob is overwritten meanwhile, the reader goes
-    on with the old version or raises ``ConcurrentWriteError``. To be used by one task at a time.
+    Bytes of two versions are never mixed: if the blob is overwritten or deleted meanwhile, the
+    reader goes on with the old version or raises ``ConcurrentWriteError``. To be used by one task
+    at a time.
     """
 
     @property

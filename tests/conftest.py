@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import aiohttp
 import pytest
 from anyio.from_thread import start_blocking_portal
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from azdriver import AzureBlobDriver
 from azdriver.testing.azurite import AzuriteServer, azurite
@@ -16,8 +21,11 @@ from azdriver.testing.recording import RecordedRequest, RecordingTransport
 @pytest.fixture(scope="session")
 def azurite_server() -> Iterator[AzuriteServer]:
     # In a thread with an event loop of its own: each test has another one.
+    own = "AZDRIVER_AZURITE" not in os.environ
     with start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(azurite(extent_memory_limit_mb=4096)) as server:
+        with portal.wrap_async_context_manager(
+            azurite(extent_memory_limit_mb=4096 if own else None)
+        ) as server:
             yield server
 
 
@@ -45,3 +53,42 @@ async def driver(
     ) as driver:
         requests.clear()
         yield driver
+
+
+@pytest.fixture(scope="session")
+def plant(azurite_server: AzuriteServer) -> Callable[[str, Iterable[str]], None]:
+    """Create a container with many small block blobs; quicker than by the SDK."""
+
+    async def put_all(container: str, names: Iterable[str]) -> None:
+        sas = generate_container_sas(
+            azurite_server.account_name,
+            container,
+            account_key=azurite_server.account_key,
+            permission=ContainerSasPermissions(create=True, write=True),
+            expiry=datetime.now(UTC) + timedelta(hours=1),
+        )
+        headers = {"x-ms-blob-type": "BlockBlob", "x-ms-version": "2021-12-02"}
+        remaining = iter(names)
+
+        async def put(session: aiohttp.ClientSession) -> None:
+            for name in remaining:
+                url = f"{azurite_server.blob_endpoint}/{container}/{name}?{sas}"
+                async with session.put(url, data=b"x", headers=headers) as response:
+                    response.raise_for_status()
+
+        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
+            for _ in range(16):
+                group.create_task(put(session))
+
+    def plant(container: str, names: Iterable[str]) -> None:
+        async def create() -> None:
+            async with AzureBlobDriver.from_connection_string(
+                azurite_server.connection_string, container
+            ):
+                pass
+            await put_all(container, names)
+
+        with start_blocking_portal() as portal:
+            portal.call(create)
+
+    return plant

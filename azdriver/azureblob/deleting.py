@@ -53,6 +53,7 @@ class _Deletion:
         self._batches = asyncio.Semaphore(BATCHES_IN_FLIGHT)
         self._singles = asyncio.Semaphore(SINGLES_IN_FLIGHT)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failures: list[BaseException] = []
         self.left: dict[str, str] = {}
         """The names that could not be deleted, with the error code of each."""
 
@@ -71,11 +72,16 @@ class _Deletion:
                 task.add_done_callback(self._finished)
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._failures:
+            raise self._failures[0]
         return found
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._batches.release()
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            self._failures.append(failure)
 
     async def stop(self, own: asyncio.Task[bool]) -> None:
         """Leave no task behind when the deletion is cancelled or failed."""

@@ -15,7 +15,7 @@ from azdriver.azureblob.lean import BlobStream, size_of_unsatisfiable
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.retry import is_ambiguous
-from azdriver.azureblob.translate import is_missing, translated
+from azdriver.azureblob.translate import translated
 from azdriver.errors import ConcurrentWriteError, PathNotFoundError
 from azdriver.filewriter import as_bytes_view
 from azdriver.paths import StoragePath
@@ -212,9 +212,9 @@ class BlobReader:
 
     async def _consider(self, error: AzureError) -> None:
         """Wait before going on; or raise what ends the reading."""
-        if is_changed(error) and not is_missing(error):
+        if is_changed(error):
             raise ConcurrentWriteError(
-                DRIVER_NAME, self._path, "overwritten while it was read"
+                DRIVER_NAME, self._path, "overwritten or deleted while it was read"
             ) from error
         self._failures += 1
         if not is_ambiguous(error) or self._failures > self._clients.options.retry.retries:

@@ -86,7 +86,8 @@ class RetryPolicy(AsyncHTTPPolicy[Any, Any]):
         http_request = request.http_request
         # The SDK leaves these for its own retry policy, which we stand in for; the transport
         # would not know them. Pinned by every test that goes through the SDK.
-        request.context.options.pop("hosts", None)
+        for option in ("hosts", "retry_to_secondary"):
+            request.context.options.pop(option, None)
         location_mode = request.context.options.pop("location_mode", None)
         body_seconds = _body_bytes(http_request.headers) / self._settings.slowest_bytes_per_second
         deadline = self._clock() + self._settings.total_seconds + body_seconds

@@ -49,8 +49,11 @@ def backend_error(error: AzureError, path: str, operation: str) -> StorageDriver
     if is_missing(error):
         return PathNotFoundError(DRIVER_NAME, path)
     status = status_of(error)
-    # The SDK's message of an answer repeats the body; that of a lost one is ours (session.py).
-    reason = "" if status is not None else (error.message or type(error).__name__)
+    # The SDK's message of an answer repeats the body. That of a lost one is ours (session.py);
+    # where it is the SDK's after all it may hold the URL, whose query may be a signature.
+    reason = "" if status is not None else (error.message or "")
+    if status is None and (not reason or "://" in reason):
+        reason = type(error).__name__
     return BackendError(
         DRIVER_NAME,
         path,

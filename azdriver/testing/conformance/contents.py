@@ -47,7 +47,7 @@ class ContentConformance(ConformanceBase):
             bytearray(data),
             memoryview(data),
             memoryview(bytearray(data)),
-            memoryview(bytes(2000 - i % 2 for i in range(0)) + b"".join(bytes([b, 0]) for b in data))[::2],
+            memoryview(b"".join(bytes([byte, 0]) for byte in data))[::2],
             memoryview(data).cast("I"),
             memoryview(b"#" + data + b"#")[1:-1],
         )

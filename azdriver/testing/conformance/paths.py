@@ -144,9 +144,7 @@ class PathConformance(ConformanceBase):
             assert str(caught.value).startswith(f"{driver.name}: invalid path: ")
         assert await driver.list("/") == []
 
-    @pytest.mark.parametrize(
-        "operation", sorted(_OPERATIONS.keys() - {"stat", "list", "walk"})
-    )
+    @pytest.mark.parametrize("operation", sorted(_OPERATIONS.keys() - {"stat", "list", "walk"}))
     async def test_the_root_is_no_blob(self, driver: StorageDriver, operation: str) -> None:
         with pytest.raises(InvalidPathError):
             await _OPERATIONS[operation](driver, "/")

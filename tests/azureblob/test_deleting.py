@@ -1,0 +1,94 @@
+"""Deleting trees: complete, in few requests, and honest about what is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from azdriver import AzureBlobDriver, BackendError, PartialDeleteError, PathNotFoundError
+from azdriver.azureblob import RetrySettings
+from azdriver.testing.azurite import AzuriteServer
+from azdriver.testing.faults import Fault, Faults, answer, lose_answer, reset
+from azdriver.testing.recording import RecordedRequest
+
+
+def opened(server: AzuriteServer, container: str, *faults: Fault) -> AzureBlobDriver:
+    return AzureBlobDriver.from_connection_string(
+        server.connection_string,
+        container,
+        wrap_transport=Faults(*faults).wrap,
+        retry=RetrySettings(retries=2, first_delay_seconds=0.01),
+    )
+
+
+Plant = Callable[[str, list[str]], None]
+
+
+async def test_a_tree_of_5200_goes_by_pages_and_batches(
+    driver: AzureBlobDriver, container: str, requests: list[RecordedRequest], plant: Plant
+) -> None:
+    plant(container, [*(f"tree/{number}" for number in range(5200)), "tree", "tree-like/x"])
+    await driver.delete("/tree")
+    assert dict(Counter(request.operation for request in requests)) == {
+        "Delete Blob": 1,
+        "List Blobs": 2,
+        "Blob Batch": 21,
+    }
+    assert [info.path async for info in driver.walk("/")] == ["/tree-like", "/tree-like/x"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lose_answer(on="Blob Batch"),
+        reset(on="Blob Batch"),
+        answer(503, "ServerBusy", on="Blob Batch"),
+        answer(500, "InternalError", on="Blob Batch"),
+        answer(202, headers={"Content-Type": "text/plain"}, body=b"?", on="Blob Batch"),
+        answer(501, "NotImplemented", on="Blob Batch", times=None),
+        lose_answer(on="Delete Blob"),
+        reset(on="Delete Blob"),
+    ],
+    ids=lambda fault: f"{fault.on}: {fault.name}",
+)
+async def test_an_answer_that_says_nothing_is_looked_after(
+    azurite_server: AzuriteServer, container: str, plant: Plant, fault: Fault
+) -> None:
+    plant(container, ["tree", *(f"tree/{number}" for number in range(300))])
+    async with opened(azurite_server, container, fault) as driver:
+        await driver.delete("/tree")
+        assert fault.struck >= 1
+        assert await driver.list("/") == []
+
+
+async def test_what_is_left_is_named_and_deleting_again_finishes(
+    azurite_server: AzuriteServer, container: str, plant: Plant, driver: AzureBlobDriver
+) -> None:
+    plant(container, [f"tree/{number}" for number in range(10)])
+    lease = await driver._clients.container.get_blob_client("tree/7").acquire_lease()
+    with pytest.raises(PartialDeleteError, match="left 1 blobs below /tree") as caught:
+        await driver.delete("/tree")
+    assert caught.value.left == (("/tree/7", "LeaseIdMissing"),)
+    assert await driver.list("/tree") == ["/tree/7"]
+    await lease.release()
+    await driver.delete("/tree")
+    assert await driver.list("/") == []
+
+
+async def test_snapshots_go_with_their_blob(driver: AzureBlobDriver, plant: Plant) -> None:
+    blob = driver._clients.container.get_blob_client("blob")
+    await driver.put_content("/blob", b"content")
+    await blob.create_snapshot()
+    await driver.delete("/blob")
+    assert not await blob.exists()
+
+
+async def test_a_missing_container_is_not_a_missing_path(driver: AzureBlobDriver) -> None:
+    await driver._clients.container.delete_container()
+    for call in (driver.delete("/x"), driver.get_content("/x"), driver.list("/x")):
+        with pytest.raises(BackendError) as caught:
+            await call
+        assert not isinstance(caught.value, PathNotFoundError)
+        assert caught.value.error_code == "ContainerNotFound"
