@@ -175,7 +175,10 @@ class BaseDriver(ABC):
         if method not in ("GET", "HEAD"):
             raise UnsupportedMethodError(self._name, parsed, f"url_for(method={method!r})")
         now = datetime.now(UTC)
-        until = now + expiry if isinstance(expiry, timedelta) else expiry
+        try:
+            until = now + expiry if isinstance(expiry, timedelta) else expiry
+        except OverflowError:
+            raise InvalidExpiryError(self._name, parsed, "beyond the last date") from None
         if until.tzinfo is None:
             raise InvalidExpiryError(self._name, parsed, "a datetime without a time zone")
         if until <= now:

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol, Self
 
 from azdriver.contract import FileInfo
 from azdriver.errors import PathNotFoundError
+from azdriver.observe import observed
 from azdriver.paths import ROOT, StoragePath
 
 __all__ = ["FlatPage", "TreeSource", "TreeWalk", "direct_descendants", "directory_prefix"]
@@ -113,15 +114,21 @@ class TreeWalk:
         await self._steps.aclose()
 
     async def _run(self) -> AsyncGenerator[FileInfo, None]:
-        async with aclosing(self._below(self._root)) as entries:
-            async for entry in entries:
-                if _key(entry) > self._start_after:
-                    yield entry
-        if not self._found and self._root != ROOT:
-            raise PathNotFoundError(self._driver_name, self._root)
+        with observed(self._driver_name, "walk", self._root):
+            async with aclosing(self._below(self._root)) as entries:
+                async for entry in entries:
+                    if _key(entry) > self._start_after:
+                        yield entry
+            if not self._found and self._root != ROOT:
+                raise PathNotFoundError(self._driver_name, self._root)
 
     def _is_skipped(self, path: str) -> bool:
         return self._skipped is not None and path.startswith(self._skipped)
+
+    def _is_whole_page_skipped(self, entries: Sequence[FileInfo]) -> bool:
+        # A whole page, not just its end: going round a small directory would cost a request for
+        # each of its later siblings.
+        return self._is_skipped(entries[0].path) and self._is_skipped(entries[-1].path)
 
     async def _below(self, top: StoragePath) -> AsyncGenerator[FileInfo, None]:
         """All below ``top``, in one flat pass while nothing large is skipped."""
@@ -140,7 +147,7 @@ class TreeWalk:
                     else:
                         announced = info.path.rpartition("/")[0] + "/"
                         yield info
-                if page.more and page.entries and self._is_skipped(page.entries[-1].path):
+                if page.more and page.entries and self._is_whole_page_skipped(page.entries):
                     break
             else:
                 return

@@ -30,7 +30,7 @@ async def test_memory_is_built_in() -> None:
 
 async def test_the_driver_is_closed_after_an_error() -> None:
     opened = []
-    with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the block is what is left
+    with pytest.raises(ZeroDivisionError):
         async with open_driver("memory") as driver:
             opened.append(driver)
             _ = 1 / 0

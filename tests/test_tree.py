@@ -232,6 +232,12 @@ class TestSkip:
         assert f"/{segment}" in source.levels  # it went round
         assert directory.rstrip("/") not in source.levels
 
+    def test_a_second_directory_is_not_listed_at_all(self) -> None:
+        names = [f"/{directory}/{i}" for directory in "abc" for i in range(9)]
+        source = PagedSource(names, 4)
+        assert walk(source, skip={"/a/", "/b/"}) == ["/a/", "/b/", *model(names[18:])]
+        assert source.listed == [*names[:4], *names[18:]]
+
     def test_a_small_directory_costs_no_further_listing(self) -> None:
         names = ["/a/1", "/a/2", "/b", "/c/3", "/d"]
         source = PagedSource(names, 5)

@@ -15,6 +15,7 @@ from azure.storage.blob.aio import BlobClient, BlobServiceClient
 from azdriver.azureblob.lean import LeanLane
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import (
+    DRIVER_NAME,
     MAX_PUT_BLOB_BYTES,
     AzureBlobOptions,
     Credential,
@@ -27,6 +28,7 @@ from azdriver.azureblob.session import (
     open_aiohttp_session,
 )
 from azdriver.azureblob.translate import error_code, status_of
+from azdriver.errors import ConfigurationError
 
 __all__ = ["Clients", "WrapTransport"]
 
@@ -70,16 +72,24 @@ class Clients:
         arguments: dict[str, Any] = {}
         if options.api_version is not None:
             arguments["api_version"] = options.api_version
-        self.service = BlobServiceClient(
-            options.account_url,
-            credential=_sdk_credential(options.credential),
-            transport=transport,
-            retry_policy=RetryPolicy(options.retry),
-            # So that upload_blob is always one Put Blob, never staged blocks.
-            max_single_put_size=MAX_PUT_BLOB_BYTES,
-            logger=_http_log,
-            **arguments,
-        )
+        try:
+            self.service = BlobServiceClient(
+                options.account_url,
+                credential=_sdk_credential(options.credential),
+                transport=transport,
+                retry_policy=RetryPolicy(options.retry),
+                # So that upload_blob is always one Put Blob, never staged blocks.
+                max_single_put_size=MAX_PUT_BLOB_BYTES,
+                logger=_http_log,
+                **arguments,
+            )
+        except ValueError as error:
+            if self._own_session is not None:
+                self._own_session.detach()  # nothing was sent yet: this is all of closing it
+            # The one option that only the SDK can judge.
+            raise ConfigurationError(
+                DRIVER_NAME, "api_version", f"is unknown to the SDK: {options.api_version!r}"
+            ) from error
         self.container = self.service.get_container_client(options.container)
         self.options = options
         self.retrier = Retrier(options.retry)

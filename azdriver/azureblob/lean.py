@@ -8,11 +8,11 @@ azure-core's and the SDK's public ones, the signature included; there is no sign
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
 from urllib.parse import quote
 
 from azure.core.exceptions import (
@@ -93,7 +93,11 @@ class LeanLane:
                 )
             finally:
                 await response.close()
-        return BlobStream(response)
+        try:
+            return BlobStream(response)
+        except BaseException:
+            await response.close()
+            raise
 
 
 class BlobStream:
@@ -108,8 +112,10 @@ class BlobStream:
 
     def __init__(self, response: AsyncHttpResponse) -> None:
         self._response = response
+        # An async generator in azure-core's own responses, although the type does not say so.
+        self._body = cast("AsyncGenerator[bytes, None]", response.iter_raw())
         self.etag: str = response.headers["ETag"]
-        self.length = int(response.headers["Content-Length"])
+        self.length = self._left = int(response.headers["Content-Length"])
         self.first, self.size = 0, self.length
         if response.status_code == 206:
             match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
@@ -130,20 +136,26 @@ class BlobStream:
 
     async def close(self) -> None:
         """Release the connection: kept if the body was read to its end, else dropped."""
+        # Not left to the garbage collector, which would close it in a task of its own.
+        await self._body.aclose()
         await self._response.close()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """The body in chunks, as they come.
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """The next bytes of the body, as they come.
 
         Raises:
             AzureError: the connection was lost, or stalled for longer than the read time-out.
         """
-        left = self.length
-        async for chunk in self._response.iter_raw():
-            left -= len(chunk)
-            yield chunk
-        if left:
-            raise IncompleteReadError(f"{left} bytes of the body are missing")
+        chunk = await anext(self._body, None)
+        if chunk is None:
+            if self._left:
+                raise IncompleteReadError(f"{self._left} bytes of the body are missing")
+            raise StopAsyncIteration
+        self._left -= len(chunk)
+        return chunk
 
 
 def size_of_unsatisfiable(error: HttpResponseError) -> int | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from azdriver.errors import ConfigurationError
 from azdriver.paths import is_path
@@ -36,12 +38,25 @@ class SharedKey:
     account_name: str
     account_key: str = field(repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("account_name", "account_key"):
+            if not getattr(self, name):
+                raise _wrong(name, "is missing")
+        try:
+            base64.b64decode(self.account_key, validate=True)
+        except ValueError:
+            raise _wrong("account_key", "is not base64, as every account key is") from None
+
 
 @dataclass(frozen=True, slots=True)
 class SasToken:
     """A shared access signature: the query of a signed URL, with or without the ``?``."""
 
     token: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.token.lstrip("?"):
+            raise _wrong("token", "is missing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +159,15 @@ class AzureBlobOptions:
         for name in ("account_url", "container"):
             if not getattr(self, name):
                 raise _wrong(name, "is missing")
-        if not self.account_url.startswith(("https://", "http://")):
-            raise _wrong("account_url", "is not an http or https URL")
+        # Everything is put together from it: a slash at its end would be doubled.
+        object.__setattr__(self, "account_url", self.account_url.rstrip("/"))
         if "?" in self.account_url:
             raise _wrong("account_url", "has a query; a SAS token belongs into the credential")
+        if not _is_endpoint(self.account_url):
+            raise _wrong("account_url", "is not an http or https URL of a host")
+        if not isinstance(self.credential, SharedKey | SasToken):
+            kind = type(self.credential).__name__
+            raise _wrong("credential", f"is to be a SharedKey or a SasToken, not {kind}")
         if not _CONTAINER_NAME.fullmatch(self.container):
             raise _wrong("container", f"is not a container name: {self.container!r}")
         if self.root_directory.strip("/") and not is_path("/" + self.root_directory.strip("/")):
@@ -169,6 +189,17 @@ class AzureBlobOptions:
             if not value > 0 or (limit is not None and value > limit):
                 bound = "" if limit is None else f" and at most {limit}"
                 raise _wrong(name, f"is to be above 0{bound}, not {value}")
+
+
+def _is_endpoint(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 -- a ValueError if it is no number
+    except ValueError:
+        return False
+    # A user and a password in it would be shown by our repr.
+    is_plain = parts.hostname and not parts.fragment and parts.username is None
+    return parts.scheme in ("https", "http") and bool(is_plain)
 
 
 def _wrong(parameter: str, reason: str) -> ConfigurationError:

@@ -42,9 +42,14 @@ def options_from_connection_string(
         ConfigurationError: naming what is missing or wrong.
     """
     account_url, credential = _parse_connection_string(connection_string)
-    return AzureBlobOptions(
-        account_url=account_url, container=container, credential=credential, **options
-    )
+    try:
+        return AzureBlobOptions(
+            account_url=account_url, container=container, credential=credential, **options
+        )
+    except ConfigurationError as error:
+        if error.parameter != "account_url":
+            raise
+        raise _wrong("connectionstring", f"has a BlobEndpoint that {error.reason}") from None
 
 
 def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
@@ -64,15 +69,28 @@ def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
             raise _wrong(key, f"is unknown; there are: {', '.join(known)}")
     if "container" not in given:
         raise _wrong("container", "is missing")
-    account_url, credential = _connection(given)
-    return AzureBlobOptions(
-        account_url=account_url,
-        container=_text("container", given["container"]),
-        credential=credential,
-        legacy_root_prefix=_legacy_root_prefix(given),
-        retry=RetrySettings(**_converted(given, _RETRY)),
-        **_converted(given, _OPTIONS),
-    )
+    try:
+        account_url, credential = _connection(given)
+        return AzureBlobOptions(
+            account_url=account_url,
+            container=_text("container", given["container"]),
+            credential=credential,
+            legacy_root_prefix=_legacy_root_prefix(given),
+            retry=RetrySettings(**_converted(given, _RETRY)),
+            **_converted(given, _OPTIONS),
+        )
+    except ConfigurationError as error:
+        # What the options find wrong they call by their own names.
+        raise _wrong(_as_given(error.parameter, given), error.reason) from None
+
+
+def _as_given(option: str, given: Mapping[str, Any]) -> str:
+    """The parameter that an option came from."""
+    if option in _OF_CONNECTION:
+        candidates = ("connectionstring", *_OF_CONNECTION[option])
+        return next((key for key in candidates if key in given), candidates[-1])
+    names = {name: key for key, (name, _) in {**_OPTIONS, **_RETRY}.items()}
+    return names.get(option, option)
 
 
 def _wrong(parameter: str, reason: str) -> ConfigurationError:
@@ -100,16 +118,28 @@ def _boolean(parameter: str, value: object) -> bool:
         raise _wrong(parameter, f"is to be true or false, not {value!r}") from None
 
 
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|)")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
+_SECONDS: Final = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 0.001,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
 
 
 def _seconds(parameter: str, value: object) -> float:
-    """A number of seconds, or a duration as Go writes it: ``100ms``, ``2s``, ``1m``."""
-    match = _DURATION.fullmatch(str(value))
-    if match is None:
+    """A number of seconds, or a duration as Go writes it: ``100ms``, ``2s``, ``1m30s``."""
+    text = str(value)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    parts = _DURATION_PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
         raise _wrong(parameter, f"is to be seconds or a duration such as 100ms, not {value!r}")
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
 def _not(parameter: str, value: object) -> bool:
@@ -128,6 +158,13 @@ _CONNECTION: Final = (
     "sastoken",
     "serviceurl",
 )
+# Which of them an option that is found wrong may have come from.
+_OF_CONNECTION: Final = {
+    "account_url": ("serviceurl", "accountname"),
+    "account_name": ("accountname",),
+    "account_key": ("accountkey",),
+    "token": ("sastoken",),
+}
 _LAYOUT: Final = ("legacyrootprefix", "trimlegacyrootprefix")
 _OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
     "rootdirectory": ("root_directory", _text),

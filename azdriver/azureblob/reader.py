@@ -42,6 +42,7 @@ class BlobReader:
         self._body: AsyncIterator[bytes] | None = None
         self._chunks: deque[bytes] = deque()  # received, not yet handed out
         self._held = 0  # bytes in _chunks
+        self._closed = False
         self._failures = 0  # in a row, without a byte in between
 
     @classmethod
@@ -116,24 +117,34 @@ class BlobReader:
         return self._etag
 
     async def read(self, n: int = -1, /) -> bytes:
+        self._require_open()
         while n < 0 or self._held < n:
             if not await self._receive():
                 break
         return b"".join(self._take(self._held if n < 0 else n))
 
     async def readinto(self, buffer: bytearray | memoryview, /) -> int:
+        self._require_open()
         target = as_bytes_view(buffer)
         filled = 0
-        while filled < len(target) and (self._chunks or await self._receive()):
-            for chunk in self._take(len(target) - filled):
-                target[filled : filled + len(chunk)] = chunk
-                filled += len(chunk)
+        try:
+            while filled < len(target) and (self._chunks or await self._receive()):
+                for chunk in self._take(len(target) - filled):
+                    target[filled : filled + len(chunk)] = chunk
+                    filled += len(chunk)
+        except BaseException:
+            # The caller does not learn how much was filled: the next call begins there again.
+            if filled:
+                self._chunks.appendleft(bytes(target[:filled]))
+                self._held += filled
+            raise
         return filled
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        self._require_open()
         if not self._chunks and not await self._receive():
             raise StopAsyncIteration
         chunk = self._chunks.popleft()
@@ -141,7 +152,7 @@ class BlobReader:
         return chunk
 
     async def aclose(self) -> None:
-        self._end = self._position
+        self._closed = True
         self._chunks.clear()
         self._held = 0
         await self._drop()
@@ -156,6 +167,10 @@ class BlobReader:
         tb: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+    def _require_open(self) -> None:
+        if self._closed:  # an empty answer would look like the end of the blob
+            raise ValueError("I/O operation on closed reader")
 
     def _take(self, n: int) -> list[bytes]:
         """Up to ``n`` bytes of those that are held."""

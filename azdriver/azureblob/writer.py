@@ -216,6 +216,13 @@ class AppendBlobWriter(BaseFileWriter):
                 DRIVER_NAME, self._path, "writer", reason="closed before the last block arrived"
             )
             raise
+        except Exception as error:
+            # Not foreseen, such as a session that was closed under us. Nobody awaits this task's
+            # result: without this the block would vanish, and ``commit`` succeed all the same.
+            self._failure = BackendError(
+                DRIVER_NAME, self._path, "writer", reason=type(error).__name__
+            )
+            self._failure.__cause__ = error
         else:
             self._stored += len(block)
             self._blocks += 1

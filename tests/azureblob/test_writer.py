@@ -371,3 +371,18 @@ async def test_a_stream_of_the_go_driver_is_resumed(
     async with driver.writer(PATH, append=True) as writer:
         await writer.write(b" client")
     assert await driver.get_content(PATH) == b"by another client"
+
+
+async def test_what_no_one_foresaw_does_not_lose_a_block_in_silence(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    driver = opened(azurite_server, container, append_block_bytes=1000)
+    await driver.open()
+    with pytest.raises(BackendError):
+        async with driver.writer(PATH) as writer:
+            await writer.write(bytes(1500))
+            await driver.aclose()
+            await writer.write(bytes(1500))
+            await writer.commit()
+    async with opened(azurite_server, container) as driver:
+        assert writer.size == (await driver.stat(PATH)).size

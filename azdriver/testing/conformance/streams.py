@@ -173,7 +173,7 @@ class StreamConformance(ConformanceBase):
     async def test_an_upload_left_by_an_error_is_resumed(self, driver: StorageDriver) -> None:
         data = random_bytes(6 * MIB)
         accepted = 5 * MIB
-        with pytest.raises(_CallersError):  # noqa: PT012 - the block is what is left
+        with pytest.raises(_CallersError):
             async with driver.writer("/a") as writer:
                 await writer.write(data[:accepted])
                 assert writer.size == accepted
@@ -212,7 +212,7 @@ class StreamConformance(ConformanceBase):
     async def test_a_timed_out_upload_ends_in_time(self, driver: StorageDriver) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        with pytest.raises(TimeoutError):  # noqa: PT012 - the block is what is left
+        with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
                 async with driver.writer("/a") as writer:
                     while True:
@@ -361,7 +361,7 @@ class StreamConformance(ConformanceBase):
         async with driver.writer("/a") as first:
             await first.write(b"begin, ")
         async with driver.writer("/a", append=True) as first:
-            with pytest.raises(ConcurrentWriteError) as caught:  # noqa: PT012 - at any of these calls
+            with pytest.raises(ConcurrentWriteError) as caught:
                 async with driver.writer("/a", append=True) as second:
                     await first.write(b"first")
                     await first.close()
@@ -371,7 +371,7 @@ class StreamConformance(ConformanceBase):
         assert await driver.get_content("/a") == b"begin, first"
 
     async def test_a_truncated_stream_refuses_its_writer(self, driver: StorageDriver) -> None:
-        with pytest.raises(ConcurrentWriteError):  # noqa: PT012 - at any of these calls
+        with pytest.raises(ConcurrentWriteError):
             async with driver.writer("/a") as first:
                 async with driver.writer("/a") as second:
                     await second.write(b"second")
@@ -381,7 +381,7 @@ class StreamConformance(ConformanceBase):
         assert await driver.get_content("/a") == b"second"
 
     async def test_a_replaced_stream_refuses_its_writer(self, driver: StorageDriver) -> None:
-        with pytest.raises(ConcurrentWriteError):  # noqa: PT012 - at any of these calls
+        with pytest.raises(ConcurrentWriteError):
             async with driver.writer("/a") as writer:
                 await driver.put_content("/a", b"content")
                 await writer.write(b"stream")
@@ -389,7 +389,7 @@ class StreamConformance(ConformanceBase):
         assert await driver.get_content("/a") == b"content"
 
     async def test_a_deleted_stream_refuses_its_writer(self, driver: StorageDriver) -> None:
-        with pytest.raises((PathNotFoundError, ConcurrentWriteError)):  # noqa: PT012 - at any of these calls
+        with pytest.raises((PathNotFoundError, ConcurrentWriteError)):
             async with driver.writer("/a") as writer:
                 await driver.delete("/a")
                 await writer.write(b"stream")
