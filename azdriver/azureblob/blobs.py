@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import uuid4
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, DecodeError
 from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.client import Clients
@@ -18,6 +19,7 @@ from azdriver.paths import StoragePath
 
 __all__ = [
     "WRITE_ID",
+    "checked_etag",
     "delete_if_unchanged",
     "file_info",
     "head",
@@ -36,9 +38,20 @@ def new_write_id() -> str:
     return uuid4().hex
 
 
+def checked_etag(etag: object) -> str:
+    """The ETag of an answer.
+
+    Raises:
+        DecodeError: there is none, or none that a header can carry.
+    """
+    if not isinstance(etag, str) or not etag.strip('"') or not (etag.isascii() and etag.isprintable()):
+        raise DecodeError("malformed answer: no ETag")
+    return etag
+
+
 def quoted(etag: str) -> str:
     """An ETag as HTTP has it: the service leaves the quotes out in listings."""
-    return f'"{etag.strip(chr(34))}"'
+    return f'"{checked_etag(etag).strip(chr(34))}"'
 
 
 def same_etag(one: str | None, other: str | None) -> bool:
@@ -59,15 +72,25 @@ def is_changed(error: AzureError) -> bool:
 async def head(clients: Clients, name: BlobName) -> BlobProperties | None:
     """Get Blob Properties; None if there is no such blob."""
     try:
-        return await clients.blob(name).get_blob_properties()
+        return _checked(await clients.blob(name).get_blob_properties())
     except AzureError as error:
         if is_missing(error):
             return None
         raise
 
 
+def _checked(properties: BlobProperties) -> BlobProperties:
+    checked_etag(properties.etag)
+    if not isinstance(properties.size, int) or properties.size < 0:
+        raise DecodeError("malformed answer: no size")
+    if not isinstance(properties.last_modified, datetime):
+        raise DecodeError("malformed answer: no Last-Modified")
+    return properties
+
+
 def file_info(path: StoragePath, properties: BlobProperties) -> FileInfo:
     """What the contract says of a blob."""
+    _checked(properties)
     return FileInfo(path, properties.size, properties.last_modified, etag=quoted(properties.etag))
 
 

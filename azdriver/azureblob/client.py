@@ -80,6 +80,8 @@ class Clients:
                 retry_policy=RetryPolicy(options.retry),
                 # So that upload_blob is always one Put Blob, never staged blocks.
                 max_single_put_size=MAX_PUT_BLOB_BYTES,
+            # The service never redirects; the SDK would go wherever an answer sends it.
+            permit_redirects=False,
                 logger=_http_log,
                 **arguments,
             )

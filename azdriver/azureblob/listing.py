@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import cast
+from typing import Any, Final, cast
 
-from azure.core.async_paging import AsyncPageIterator
+from azure.core.async_paging import AsyncItemPaged, AsyncPageIterator
+from azure.core.exceptions import DecodeError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobPrefix
 
@@ -19,15 +20,50 @@ from azdriver.errors import PathNotFoundError
 from azdriver.paths import ROOT, StoragePath
 from azdriver.tree import FlatPage
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "pages_of"]
+
+# Pages in a row that bring a listing no further. The service sends empty ones, but at some point
+# it has to come to a blob.
+MAX_EMPTY_PAGES: Final = 10_000
+
+
+async def pages_of(
+    items: AsyncItemPaged[Any], prefix: str
+) -> AsyncGenerator[tuple[Sequence[Any], bool], None]:
+    """The pages of a listing, each with whether another one follows.
+
+    They are taken one by one, since an iteration over items recurses through a row of empty
+    pages that have a continuation.
+
+    Args:
+        items: names, or what has a ``name``.
+        prefix: what was asked for.
+
+    Raises:
+        DecodeError: the listing holds what was not asked for, or has no end.
+    """
+    pages = cast("AsyncPageIterator[Any]", items.by_page())
+    marker: str | None = None
+    furthest = ""
+    idle = 0
+    async for page in pages:
+        found = [item async for item in page]
+        names = [item if isinstance(item, str) else item.name for item in found]
+        if not all(isinstance(name, str) and name.startswith(prefix) for name in names):
+            raise DecodeError("malformed answer: a listing of other names than asked for")
+        yield found, bool(pages.continuation_token)
+        last = max(names, default="")
+        idle = 0 if last > furthest else idle + 1
+        furthest = max(furthest, last)
+        if pages.continuation_token and pages.continuation_token == marker:
+            raise DecodeError("malformed answer: a listing that goes round in a circle")
+        if idle > MAX_EMPTY_PAGES:
+            raise DecodeError(f"malformed answer: {idle} pages that bring a listing no further")
+        marker = pages.continuation_token
 
 
 class Listing:
-    """The listings of one container in one layout; the ``TreeSource`` of the walk.
-
-    The service sends empty pages that have a continuation: pages are taken one by one, since an
-    iteration over items would recurse through a long row of them.
-    """
+    """The listings of one container in one layout; the ``TreeSource`` of the walk."""
 
     def __init__(self, clients: Clients, names: BlobNames) -> None:
         self._clients = clients
@@ -43,9 +79,9 @@ class Listing:
         found = False
         children: set[str] = set()
         with translated(directory, "list"):
-            pages = self._clients.container.walk_blobs(name_starts_with=prefix, delimiter="/")
-            async for page in pages.by_page():
-                async for item in page:
+            items = self._clients.container.walk_blobs(name_starts_with=prefix, delimiter="/")
+            async for page, _ in pages_of(items, prefix):
+                for item in page:
                     found = True
                     path = self._names.path_of(_name(item))
                     if path is not None:
@@ -56,41 +92,36 @@ class Listing:
 
     async def exists_below(self, directory: StoragePath) -> bool:
         """Whether any blob is below; lists at most one."""
+        prefix = self._names.prefix(directory)
         names = self._clients.container.list_blob_names(
-            name_starts_with=self._names.prefix(directory), results_per_page=1
+            name_starts_with=prefix, results_per_page=1
         )
-        async for page in names.by_page():
-            async for _ in page:
+        async for page, _ in pages_of(names, prefix):
+            if page:
                 return True
         return False
 
     async def flat(self, directory: StoragePath) -> AsyncGenerator[FlatPage, None]:
         """Every blob below, a request per 5,000 of them."""
         with translated(directory, "walk"):
-            blobs = self._clients.container.list_blobs(
-                name_starts_with=self._names.prefix(directory)
-            )
-            pages = cast("AsyncPageIterator[BlobProperties]", blobs.by_page())
-            async for page in pages:
+            prefix = self._names.prefix(directory)
+            blobs = self._clients.container.list_blobs(name_starts_with=prefix)
+            async for page, more in pages_of(blobs, prefix):
                 entries: list[FileInfo] = []
-                found = False
-                async for blob in page:
-                    found = True
+                for blob in page:
                     path = self._names.path_of(blob.name)
                     if path is not None:
                         entries.append(file_info(path, blob))
-                yield FlatPage(entries, bool(pages.continuation_token), found)
+                yield FlatPage(entries, more, bool(page))
 
     async def level(self, directory: StoragePath) -> AsyncGenerator[FileInfo, None]:
         """The blobs and directories one level below, in the walk's order."""
         with translated(directory, "walk"):
-            pages = self._clients.container.walk_blobs(
-                name_starts_with=self._names.prefix(directory), delimiter="/"
-            )
-            async for page in pages.by_page():
+            prefix = self._names.prefix(directory)
+            items = self._clients.container.walk_blobs(name_starts_with=prefix, delimiter="/")
+            async for page, _ in pages_of(items, prefix):
                 # A page has its directories before its blobs; the pages are in order.
-                items = [item async for item in page]
-                for item in sorted(items, key=lambda item: str(item.name)):
+                for item in sorted(page, key=lambda item: str(item.name)):
                     path = self._names.path_of(_name(item))
                     if path is None:
                         continue

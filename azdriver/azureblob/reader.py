@@ -34,6 +34,7 @@ class BlobReader:
         self._path = path
         self._name = name
         self._range_bytes = None if whole else clients.options.read_range_bytes
+        self._operation = "get_content" if whole else "reader"  # for errors
         self._size = 0
         self._etag: str | None = None
         self._position = 0  # of the next byte from the service
@@ -71,7 +72,7 @@ class BlobReader:
         """
         reader = cls(clients, path, name, whole=whole)
         reader._position = offset
-        with translated(path, "reader"):
+        with translated(path, reader._operation):
             if length == 0:
                 await reader._look()
             else:
@@ -170,7 +171,7 @@ class BlobReader:
 
     def _require_open(self) -> None:
         if self._closed:  # an empty answer would look like the end of the blob
-            raise ValueError("I/O operation on closed reader")
+            raise ValueError("the reader is closed")
 
     def _take(self, n: int) -> list[bytes]:
         """Up to ``n`` bytes of those that are held."""
@@ -187,7 +188,7 @@ class BlobReader:
 
     async def _receive(self) -> bool:
         """Get one more chunk; False at the end."""
-        with translated(self._path, "reader"):
+        with translated(self._path, self._operation):
             while self._position < self._end:
                 try:
                     chunk = await self._next_chunk()

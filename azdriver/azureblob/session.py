@@ -1,16 +1,18 @@
 """The aiohttp session as the SDK's transport sees it.
 
-The transport takes any session; this one sends each request once, bounds what waits, keeps
-secrets out of what it raises, and sends large bodies in slices.
+The transport takes any session; this one sends each request once, bounds what waits and what is
+received, keeps secrets out of what it raises, and sends large bodies in slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, Self
 
 import aiohttp
 from azure.core.exceptions import (
+    DecodeError,
     ServiceResponseError,
     ServiceResponseTimeoutError,
 )
@@ -24,6 +26,11 @@ __all__ = ["SingleSendSession", "open_aiohttp_session"]
 # the buffer stays at its high-water mark, and other tasks get their turn.
 BODY_SLICE_BYTES: Final = 256 * 1024
 READ_BUFFER_BYTES: Final = 512 * 1024
+# Of an answer that is read whole. The longest is a listing: 5,000 blobs of some 1,200 bytes each
+# and a name of up to 1,024 characters of up to 4 bytes.
+MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+
+_CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 
 
 def open_aiohttp_session(options: AzureBlobOptions) -> aiohttp.ClientSession:
@@ -57,8 +64,15 @@ class SingleSendSession:
         """Nothing: whoever opened the session closes it."""
 
     async def request(
-        self, method: str, url: str, *, data: Any = None, timeout: object, **arguments: Any
-    ) -> aiohttp.ClientResponse:
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        data: Any = None,
+        timeout: object,
+        **arguments: Any,
+    ) -> BoundedAnswer:
         """Send one request, once.
 
         Raises:
@@ -70,14 +84,17 @@ class SingleSendSession:
         # aiohttp's own errors may hold the URL, whose query may be a signature: their class and
         # a host are what is kept of them.
         try:
-            return await self._session.request(
+            answer = await self._session.request(
                 method,
                 url,
+                # aiohttp would ask for compression, which no answer here is the better for.
+                headers={**headers, "Accept-Encoding": "identity"},
                 data=data,
                 timeout=self._timeout,
                 middlewares=(_send_once,),
                 **arguments,
             )
+            return BoundedAnswer(answer)
         except aiohttp.ClientConnectorError as error:
             raise NotSentError(f"no connection to {error.host}:{error.port}") from None
         except aiohttp.ConnectionTimeoutError:
@@ -87,6 +104,52 @@ class SingleSendSession:
         except aiohttp.ClientError as error:
             cause = error.__cause__ or error
             raise ServiceResponseError(f"no answer: {type(cause).__name__}") from None
+
+
+class BoundedAnswer:
+    """An ``aiohttp.ClientResponse`` whose body is bounded and plain where it is read whole.
+
+    A streamed body (a blob's content) is handed on as it is.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._response, name)
+
+    async def read(self) -> bytes:
+        """The body.
+
+        Raises:
+            DecodeError: it is longer than any that the service sends, or would unfold into more
+                when it is parsed. The connection is closed.
+        """
+        body = bytearray()
+        try:
+            async for chunk in self._response.content.iter_any():
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise DecodeError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
+            if body:
+                self._require_plain(body)
+            await self._response.read()  # at the end already: gives the connection back
+        except BaseException:
+            self._response.close()
+            raise
+        return bytes(body)
+
+    def _require_plain(self, body: bytearray) -> None:
+        encoding = self._response.headers.get("Content-Encoding", "identity")
+        if encoding.lower() not in ("identity", ""):
+            raise DecodeError(f"a compressed answer ({encoding[:20]}), which was not asked for")
+        charset = _CHARSET.search(self._response.headers.get("Content-Type", ""))
+        # In another charset the text of the next check would be other bytes.
+        if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+            raise DecodeError(f"an answer in another charset than UTF-8: {charset[1][:20]}")
+        # Entities are declared in a DOCTYPE, which no answer of the service has.
+        if b"<!DOCTYPE" in body:
+            raise DecodeError("XML with a DOCTYPE")
 
 
 async def _slices(body: memoryview) -> AsyncIterator[memoryview]:

@@ -13,6 +13,11 @@ from azdriver.errors import BackendError, PathNotFoundError, StorageDriverError
 
 __all__ = ["backend_error", "error_code", "is_missing", "status_of", "translated"]
 
+_OURS: Final = "azdriver"
+_LIBRARIES: Final = frozenset({"azure", "aiohttp"})
+# What parsing raises; others (an OSError, a closed session) say nothing about the answer.
+_MALFORMED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
 # Other 404s (ContainerNotFound, a wrong endpoint) are no statement about the path.
 _BLOB_IS_MISSING: Final = frozenset({"BlobNotFound", "ResourceNotFound", "CannotVerifyCopySource"})
 
@@ -65,10 +70,43 @@ def backend_error(error: AzureError, path: str, operation: str) -> StorageDriver
     )
 
 
+def _is_from_libraries(error: Exception) -> bool:
+    """Whether the SDK or aiohttp raised it, and not code of ours, which they may have called."""
+    innermost = ""
+    traceback = error.__traceback__
+    while traceback is not None:
+        package = str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == _OURS or package in _LIBRARIES:
+            innermost = package
+        traceback = traceback.tb_next
+    return innermost in _LIBRARIES
+
+
+def _unforeseen_error(error: Exception, path: str, operation: str) -> BackendError:
+    """For an answer that the SDK could not read, where it raises whatever its parsers raise."""
+    kind = type(error).__name__
+    reason = f"malformed answer: {kind}" if isinstance(error, _MALFORMED) else kind
+    # An error's own answer that could not be read: its status still says something.
+    answer = error.__context__
+    if not isinstance(answer, HttpResponseError):
+        return BackendError(DRIVER_NAME, path, operation, reason=reason)
+    request_id = _header(answer, "x-ms-request-id") or None
+    code = _header(answer, "x-ms-error-code") or None
+    return BackendError(DRIVER_NAME, path, operation, answer.status_code, code, request_id, reason)
+
+
 @contextmanager
 def translated(path: str, operation: str) -> Iterator[None]:
-    """Let no exception of the SDK out of the block; it stays as the ``__cause__``."""
+    """Let no exception of the SDK out of the block; it stays as the ``__cause__``.
+
+    On an answer that is malformed the SDK raises ``ValueError``, ``KeyError``, ``TypeError`` and
+    others, which are ``BackendError`` as well. What code of ours raises is a defect, and passes.
+    """
     try:
         yield
     except AzureError as error:
         raise backend_error(error, path, operation) from error
+    except Exception as error:
+        if isinstance(error, StorageDriverError | MemoryError) or not _is_from_libraries(error):
+            raise
+        raise _unforeseen_error(error, path, operation) from error

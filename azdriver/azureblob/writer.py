@@ -12,6 +12,7 @@ from azure.storage.blob import BlobProperties, BlobType
 
 from azdriver.azureblob.blobs import (
     WRITE_ID,
+    checked_etag,
     delete_if_unchanged,
     head,
     is_changed,
@@ -85,7 +86,7 @@ async def _create(clients: Clients, path: StoragePath, name: BlobName) -> Append
 
     async def send() -> _Stored:
         answer = await blob.create_append_blob(metadata={WRITE_ID: write_id})
-        return _Stored(etag=str(answer["etag"]), write_id=write_id)
+        return _Stored(etag=checked_etag(answer["etag"]), write_id=write_id)
 
     async def look() -> _Stored | None:
         now = await head(clients, name)
@@ -251,7 +252,7 @@ class AppendBlobWriter(BaseFileWriter):
                 if etag is None:
                     raise
                 return etag
-            return str(answer["etag"])
+            return checked_etag(answer["etag"])
 
         async def look() -> str | None:
             return await self._find(block)

@@ -95,7 +95,7 @@ def upload(job: Upload, notes: Connection) -> None:
         notes: is sent a :data:`Note` before each step, so that all of them can be read after
             this process was killed.
     """
-    asyncio.run(_upload(job, notes))
+    asyncio.run(_upload(job, notes), debug=False)  # which slows it, and tells of each slow step
 
 
 async def _upload(job: Upload, notes: Connection) -> None:

@@ -21,15 +21,15 @@ import aiohttp
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
-from guided_run.checks import Checks
-from guided_run.show import Row, Show, human_bytes
-from guided_run.source import Source, scan
-from guided_run.steps import STEPS, Run
 
 from azdriver import AzureBlobDriver, AzureBlobOptions, StorageDriverError
 from azdriver.azureblob import SharedKey
 from azdriver.testing.azurite import AzuriteError, azurite
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
+from guided_run.checks import Checks
+from guided_run.show import Row, Show, human_bytes
+from guided_run.source import Source, scan
+from guided_run.steps import STEPS, Run
 
 __all__ = ["main"]
 
@@ -169,7 +169,8 @@ def _tell_source(source: Source, streamed: int, show: Show) -> None:
 
 def _tell_skipped(source: Source, show: Show) -> None:
     for reason, files in sorted(source.skipped.items()):
-        shown = ", ".join(os.fsencode(file).decode("utf-8", "replace") for file in files[:MOST_SKIPPED_SHOWN])
+        names = [os.fsencode(file).decode("utf-8", "replace") for file in files]
+        shown = ", ".join(names[:MOST_SKIPPED_SHOWN])
         more = ", …" if len(files) > MOST_SKIPPED_SHOWN else ""
         show.line(f"Not stored: {len(files):,} × {reason}: {shown}{more}", "yellow")
 
@@ -224,9 +225,7 @@ def _service(options: AzureBlobOptions) -> BlobServiceClient:
 
 
 @asynccontextmanager
-async def _account(
-    arguments: argparse.Namespace, source: Source, show: Show
-) -> AsyncIterator[str]:
+async def _account(arguments: argparse.Namespace, source: Source, show: Show) -> AsyncIterator[str]:
     """The connection string of an account: the caller's own, or Azurite's while it runs."""
     given: str | None = arguments.connection_string
     if given is not None:
@@ -254,7 +253,7 @@ async def _account(
     if directory is not None:
         show.line(
             f"Azurite has stopped; its data is in {directory}. To start it on them again:\n"
-            f"    async with azdriver.testing.azurite.azurite(data_directory=Path({str(directory)!r})):"
+            f"    async with azurite(data_directory=Path({str(directory)!r})) as server:"
         )
 
 
@@ -282,7 +281,7 @@ async def _run_steps(run: Run, show: Show) -> list[Row]:
 def _tell_result(run: Run, rows: list[Row], show: Show) -> int:
     mismatches = len(run.checks.mismatches)
     total = Row(
-        "Stored, and checked",
+        "Stored and checked",
         run.stored_files,
         run.stored_bytes,
         sum(row.requests for row in rows),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,14 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 __all__ = ["Row", "Show", "human_bytes"]
 
-PLAIN_PROGRESS_SECONDS: Final = 5.0
+PLAIN_PROGRESS_SECONDS: Final = 10.0
+INDENT: Final = " " * 6
 MOST_MISMATCHES_SHOWN: Final = 20
 
 
@@ -56,7 +57,9 @@ class Show:
 
     def paragraph(self, text: str, style: str = "") -> None:
         """Wrapped, and set in below a title."""
-        self._console.print(Padding(Text(text, style), (0, 0, 0, 6)))
+        width = min(self._console.width, 100)
+        for line in textwrap.wrap(text, width, initial_indent=INDENT, subsequent_indent=INDENT):
+            self.line(line, style)
 
     def step(self, number: int, of: int, title: str, why: str) -> None:
         self._console.print()
@@ -66,16 +69,14 @@ class Show:
     def mismatch(self, text: str) -> None:
         self._mismatches += 1
         if self._mismatches <= MOST_MISMATCHES_SHOWN:
-            self.line(f"      MISMATCH {text}", "red")
+            self.line(f"{INDENT}MISMATCH {text}", "red")
         elif self._mismatches == MOST_MISMATCHES_SHOWN + 1:
-            self.line("      more mismatches are counted, but not shown", "red")
+            self.line(f"{INDENT}more mismatches are counted, but not shown", "red")
 
     def done(self, row: Row, said: str) -> None:
         style = "green" if not row.mismatches else "red"
         mark = "ok" if not row.mismatches else f"{row.mismatches} MISMATCHES"
-        self._console.print(
-            Padding(Text(f"{mark}: {said} ({row.seconds:.1f} s)", style), (0, 0, 0, 6))
-        )
+        self.line(f"{INDENT}{mark}: {said} ({row.seconds:.1f} s)", style)
 
     @contextmanager
     def progress(self, files: int) -> Iterator[Callable[[], None]]:
@@ -102,7 +103,7 @@ class Show:
             now = time.monotonic()
             if now - shown_at >= PLAIN_PROGRESS_SECONDS and done < files:
                 shown_at = now
-                self.line(f"      {done:,} of {files:,} files")
+                self.line(f"{INDENT}{done:,} of {files:,} files")
 
         return advance
 

@@ -1,4 +1,4 @@
-"""Reads the directory that is stored; what cannot be stored is counted, never left out in silence."""
+"""Reads the directory that is stored; what cannot be stored is counted and shown."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ import aiohttp
 import anyio
 from azure.storage.blob import BlobType
 from azure.storage.blob.aio import ContainerClient
-from guided_run.checks import TASKS, Checks, Stored, bounded, digest_of, verify
-from guided_run.race import MAX_BODY_BYTES, READERS, ROUNDS, WRITERS, run_race
-from guided_run.source import Source, SourceFile
 
 from azdriver import FileInfo, PathNotFoundError, StorageDriver, UnsupportedMethodError
 from azdriver.testing.recording import RecordedRequest
+from guided_run.checks import TASKS, Checks, Stored, bounded, digest_of, verify
+from guided_run.race import MAX_BODY_BYTES, READERS, ROUNDS, WRITERS, run_race
+from guided_run.source import Source, SourceFile
 
 __all__ = ["STEPS", "Done", "Run", "Step"]
 
@@ -26,7 +26,7 @@ READ_BYTES: Final = 256 * 1024
 MOVED: Final = "/moved"
 # Its name begins like that of the tree which is deleted, but it is not in it.
 NEIGHBOUR: Final = "/moved-not/neighbour"
-MOST_MOVED: Final = 200
+MOST_MOVED: Final = 100
 LEGACY: Final = "/legacy"
 LEGACY_BLOBS: Final = 8
 RACE: Final = "/race/latest"
@@ -114,9 +114,7 @@ async def store(run: Run) -> Done:
 async def _put(run: Run, file: SourceFile) -> Stored:
     content = await asyncio.to_thread(file.file.read_bytes)
     info = await run.driver.put_content(file.path, content)
-    run.checks.expect(
-        info.size == len(content), f"{file.path}: put_content said {info.size} bytes"
-    )
+    run.checks.expect(info.size == len(content), f"{file.path}: put_content said {info.size} bytes")
     return Stored(file.path, len(content), hashlib.sha256(content).hexdigest())
 
 
@@ -196,9 +194,7 @@ def _slashes(path: str) -> list[int]:
 
 async def read_back(run: Run) -> Done:
     async def one(stored: Stored) -> None:
-        await verify(
-            run.driver, stored, run.checks, as_stream=stored.path in run.streamed
-        )
+        await verify(run.driver, stored, run.checks, as_stream=stored.path in run.streamed)
         run.advance()
 
     everything = sorted(run.stored.values(), key=lambda stored: stored.path not in run.streamed)
@@ -372,22 +368,22 @@ STEPS: Final = (
         delete,
     ),
     Step(
-        "Fetch a file by its signed URL",
+        "Fetch by signed URL",
         "The URL is made without a request, and lets anyone read this one blob for 20 minutes. "
         "A plain HTTP client fetches it, which knows nothing of Azure.",
         fetch_by_url,
     ),
     Step(
-        "Migrate legacy append blobs",
+        "Migrate legacy blobs",
         "Clients of 2016 wrote small contents as append blobs, which Put Blob does not replace. "
         "put_content looks, deletes exactly what it saw, and then puts.",
         migrate_legacy,
     ),
     Step(
-        f"{WRITERS} writers on one path, {READERS} readers",
+        f"{WRITERS} writers, one path",
         f"{WRITERS} tasks put {ROUNDS} contents each, of up to {MAX_BODY_BYTES // 1024} KiB, on "
-        "the same path at once. Each content holds its own hash: a reader can tell whether what "
-        "it got is one whole version.",
+        f"the same path at once, while {READERS} readers read it. Each content holds its own "
+        "hash: a reader can tell whether what it got is one whole version.",
         race,
     ),
 )
