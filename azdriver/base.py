@@ -240,7 +240,13 @@ class BaseDriver(ABC):
         self._require_loop()
 
     def _require_loop(self) -> None:
-        if self._loop is not None and self._loop is not asyncio.get_running_loop():
+        if self._loop is None:
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:  # called from no task at all
+            running = None
+        if running is not self._loop:
             raise DriverStateError(self._name, "", "belongs to another event loop")
 
     @asynccontextmanager

@@ -57,7 +57,10 @@ async def driver(
 
 @pytest.fixture(scope="session")
 def plant(azurite_server: AzuriteServer) -> Callable[[str, Iterable[str]], None]:
-    """Create a container with many small block blobs; quicker than by the SDK."""
+    """Create a container with many small block blobs; quicker than by the SDK.
+
+    It takes its time: a test with an event loop calls it by ``asyncio.to_thread``.
+    """
 
     async def put_all(container: str, names: Iterable[str]) -> None:
         sas = generate_container_sas(

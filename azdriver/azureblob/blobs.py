@@ -13,13 +13,12 @@ from azure.storage.blob import BlobProperties
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.retry import is_ambiguous
-from azdriver.azureblob.translate import error_code, is_missing, status_of
+from azdriver.azureblob.translate import checked_etag, error_code, is_missing, status_of
 from azdriver.contract import FileInfo
 from azdriver.paths import StoragePath
 
 __all__ = [
     "WRITE_ID",
-    "checked_etag",
     "delete_if_unchanged",
     "file_info",
     "head",
@@ -36,17 +35,6 @@ WRITE_ID: Final = "azdriver_write_id"
 def new_write_id() -> str:
     """An identity for one write."""
     return uuid4().hex
-
-
-def checked_etag(etag: object) -> str:
-    """The ETag of an answer.
-
-    Raises:
-        DecodeError: there is none, or none that a header can carry.
-    """
-    if not isinstance(etag, str) or not etag.strip('"') or not (etag.isascii() and etag.isprintable()):
-        raise DecodeError("malformed answer: no ETag")
-    return etag
 
 
 def quoted(etag: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias, cast
 
 import aiohttp
 from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
-from azure.core.exceptions import AzureError
+from azure.core.exceptions import AzureError, DecodeError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
@@ -80,8 +80,8 @@ class Clients:
                 retry_policy=RetryPolicy(options.retry),
                 # So that upload_blob is always one Put Blob, never staged blocks.
                 max_single_put_size=MAX_PUT_BLOB_BYTES,
-            # The service never redirects; the SDK would go wherever an answer sends it.
-            permit_redirects=False,
+                # The service never redirects; the SDK would go wherever an answer sends it.
+                permit_redirects=False,
                 logger=_http_log,
                 **arguments,
             )
@@ -98,7 +98,14 @@ class Clients:
         self.lean = LeanLane(options, transport, self.service.api_version)
 
     def blob(self, name: BlobName) -> BlobClient:
-        """The SDK's client of one blob."""
+        """The SDK's client of one blob.
+
+        Raises:
+            DecodeError: a name out of a listing that URL libraries would fold into the name of
+                another blob, or of another container.
+        """
+        if "/." in f"/{name}" and not {".", ".."}.isdisjoint(name.split("/")):
+            raise DecodeError("a name with a dot segment, which cannot be asked for")
         return self.container.get_blob_client(name)
 
     async def ensure_container(self) -> None:
@@ -121,8 +128,13 @@ class Clients:
             if status_of(error) != 403:
                 raise
             # Not "is it there?", which this credential may not ask either: can it be listed?
-            async for _ in self.container.list_blob_names(results_per_page=1).by_page():
-                break
+            try:
+                async for _ in self.container.list_blob_names(results_per_page=1).by_page():
+                    break
+            except AzureError as not_listed:
+                # It is known, but may not list either: its first operation will tell the rest.
+                if error_code(not_listed) != "AuthorizationPermissionMismatch":
+                    raise
 
     async def close(self) -> None:
         await self.service.close()

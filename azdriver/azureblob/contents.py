@@ -59,21 +59,25 @@ async def put_content(
     Put Blob over an append blob is refused by the service (409 InvalidBlobType), so a legacy
     blob has to go first; only the one that was seen (If-Match), since another client may have
     migrated it meanwhile, and its content must not be deleted.
+
+    Raises:
+        PreconditionFailedError: ``if_match`` or ``if_absent`` did not hold; nothing was written.
+        ConcurrentWriteError: the answer was lost, and others write here at the same time: ours
+            was applied just before theirs, or not at all.
     """
     for attempt in range(MAX_LOOKS):
         seen = await head(clients, name)
         _require(path, seen, if_match, if_absent)
-        migrated = False
         if seen is not None and seen.blob_type != BlobType.BLOCKBLOB:
             if not await delete_if_unchanged(clients, name, seen.etag):
                 await clients.retrier.pause(attempt)
                 continue
-            seen, migrated = None, True
+            seen = None
         upload = _Upload(clients, path, name, content, seen)
-        if if_match is not None and not migrated:
-            upload.over(if_match)
-        elif if_absent or if_match is not None:
-            upload.over_nothing()
+        if if_match is not None:
+            upload.require("if_match")
+        elif if_absent:
+            upload.require("if_absent")
         try:
             return await upload.run()
         except HttpResponseError as error:
@@ -94,7 +98,13 @@ def _require(
 
 
 class _Upload:
-    """One Put Blob, sent until it is known what became of it."""
+    """One Put Blob, sent until it is known what became of it.
+
+    It is first sent on the condition that what is there is still what was seen: of requests over
+    the same version at most one is ever applied, however late they arrive, so sending it again
+    after a lost answer is safe. Only when a rival was quicker, and the caller has set no
+    condition, it is sent without one; and then never again.
+    """
 
     def __init__(
         self,
@@ -111,41 +121,46 @@ class _Upload:
         self._seen_etag = None if seen is None else seen.etag
         self._write_id = new_write_id()
         self._caller_condition: str | None = None
-        self._conditions: dict[str, Any] = {"overwrite": True}
+        self._is_conditional = True
         self._resent = False
 
-    def over(self, etag: str) -> None:
-        """Only over this version."""
-        self._caller_condition = "if_match"
-        self._conditions = _only_over(etag)
-
-    def over_nothing(self) -> None:
-        """Only if nothing is there."""
-        self._caller_condition = "if_absent"
-        self._conditions = {"overwrite": False}
+    def require(self, condition: str) -> None:
+        """The caller wants what was seen to be still there: ``if_match`` or ``if_absent``."""
+        self._caller_condition = condition
 
     async def run(self) -> FileInfo:
         return await self._clients.retrier.settle(self._send, self._look)
 
     async def _send(self) -> FileInfo:
         try:
-            answer = await self._clients.blob(self._name).upload_blob(
-                self._content, metadata={WRITE_ID: self._write_id}, **self._conditions
-            )
+            return await self._put()
         except HttpResponseError as error:
             exists = error.status_code == 409 and error_code(error) == "BlobAlreadyExists"
-            if not exists and not is_changed(error):
+            if not self._is_conditional or (not exists and not is_changed(error)):
                 raise
             if self._resent:
                 # The first one may have been applied late, and be what is in the way.
                 applied = await self._look()
                 if applied is not None:
                     return applied
-            if self._caller_condition is None:
-                raise
-            raise PreconditionFailedError(
-                DRIVER_NAME, self._path, self._caller_condition
-            ) from error
+                raise self._unsure() from error
+            if self._caller_condition is not None:
+                raise PreconditionFailedError(
+                    DRIVER_NAME, self._path, self._caller_condition
+                ) from error
+        self._is_conditional = False
+        return await self._put()
+
+    async def _put(self) -> FileInfo:
+        conditions: dict[str, Any] = {"overwrite": True}
+        if self._is_conditional and self._seen_etag is None:
+            conditions = {"overwrite": False}
+        elif self._is_conditional:
+            conditions["etag"] = quoted(self._seen_etag or "")
+            conditions["match_condition"] = MatchConditions.IfNotModified
+        answer = await self._clients.blob(self._name).upload_blob(
+            self._content, metadata={WRITE_ID: self._write_id}, **conditions
+        )
         return FileInfo(
             self._path, len(self._content), answer["last_modified"], etag=quoted(answer["etag"])
         )
@@ -155,32 +170,20 @@ class _Upload:
         now = await head(self._clients, self._name)
         if now is not None and now.metadata.get(WRITE_ID) == self._write_id:
             return file_info(self._path, now)
-        if (
+        if self._is_conditional and (
             now is None
             if self._seen_etag is None
             else same_etag(getattr(now, "etag", None), self._seen_etag)
         ):
-            # Nothing happened. Only over what was seen: should the first one arrive after all,
-            # the second must not undo what came after it.
+            # Nothing happened; or where nothing was, it was applied and deleted at once, which
+            # cannot be told apart.
             self._resent = True
-            if self._seen_etag is None:
-                self._conditions = {"overwrite": False}
-            else:
-                self._conditions = _only_over(self._seen_etag)
             return None
-        if self._caller_condition is not None:
-            raise ConcurrentWriteError(
-                DRIVER_NAME, self._path, "the answer was lost, and another write is there now"
-            )
-        # Someone wrote or deleted since our look. Whether ours came just before that or not at
-        # all, no reader can tell the difference.
-        mod_time = None if now is None else now.last_modified
-        return FileInfo(self._path, len(self._content), mod_time)
+        # Someone wrote or deleted since our look. Ours came just before that, or not at all; and
+        # if theirs was conditional, or looked first, the difference can be seen.
+        raise self._unsure()
 
-
-def _only_over(etag: str) -> dict[str, Any]:
-    return {
-        "overwrite": True,
-        "etag": quoted(etag),
-        "match_condition": MatchConditions.IfNotModified,
-    }
+    def _unsure(self) -> ConcurrentWriteError:
+        return ConcurrentWriteError(
+            DRIVER_NAME, self._path, "the answer was lost, and another write is there now"
+        )

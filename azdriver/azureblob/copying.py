@@ -93,6 +93,8 @@ class _Copy:
         self._dest_name = dest_name
         self._dest = clients.blob(dest_name)
         self._write_id = new_write_id()
+        self._onto: dict[str, Any] = {}  # the conditions on the destination
+        self._resent = False
 
     async def run(self) -> None:
         """Raises: AzureError or StorageDriverError; the source is untouched then."""
@@ -109,6 +111,7 @@ class _Copy:
                     self._clients, self._dest_name, in_the_way.etag
                 ):
                     await self._clients.retrier.pause(attempt)
+                self._onto = {}
                 continue
             await self._finished(copy_id, status)
             return
@@ -125,9 +128,23 @@ class _Copy:
                 metadata=metadata,
                 source_etag=quoted(self._source.etag),
                 source_match_condition=MatchConditions.IfNotModified,
+                **self._onto,
             )
         except HttpResponseError as error:
-            if error_code(error) == "CannotVerifyCopySource" or status_of(error) == 404:
+            is_gone = error_code(error) == "CannotVerifyCopySource" or status_of(error) == 404
+            exists = error_code(error) == "BlobAlreadyExists"
+            if self._resent and (is_gone or exists or is_changed(error)):
+                # The first one may have been applied all the same.
+                applied = await self._look()
+                if applied is not None:
+                    return applied
+                raise ConcurrentWriteError(
+                    DRIVER_NAME,
+                    self._source_path,
+                    "the answer was lost, and another write is at the source or the destination; "
+                    "the source is kept",
+                ) from error
+            if is_gone:
                 raise PathNotFoundError(DRIVER_NAME, self._source_path) from error
             if is_changed(error):
                 raise ConcurrentWriteError(
@@ -137,10 +154,19 @@ class _Copy:
         return str(answer["copy_id"]), str(answer["copy_status"])
 
     async def _look(self) -> tuple[str, str] | None:
+        """What became of a copy whose answer was lost; None to send it again."""
         now = await head(self._clients, self._dest_name)
-        if now is None or now.metadata.get(WRITE_ID) != self._write_id:
-            return None
-        return str(now.copy.id), str(now.copy.status)
+        if now is not None and now.metadata.get(WRITE_ID) == self._write_id:
+            return str(now.copy.id), str(now.copy.status)
+        # Again, but only onto what is there now: what comes later is not to be undone.
+        self._resent = True
+        self._onto = {"match_condition": MatchConditions.IfMissing}
+        if now is not None:
+            self._onto = {
+                "etag": quoted(now.etag),
+                "match_condition": MatchConditions.IfNotModified,
+            }
+        return None
 
     async def _finished(self, copy_id: str, status: str) -> None:
         """Wait for a copy that the service has accepted."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
+from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
 
+from azdriver.azureblob.blobs import head, is_changed
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName, BlobNames
 from azdriver.azureblob.options import DRIVER_NAME
@@ -20,6 +23,8 @@ __all__ = ["delete_tree"]
 # https://learn.microsoft.com/rest/api/storageservices/blob-batch
 MAX_BATCH: Final = 256
 BATCHES_IN_FLIGHT: Final = 4
+# Looks at a blob that is overwritten whenever it is to be deleted, after a lost answer.
+MAX_LOOKS: Final = 20
 # Where batches are not understood, blobs are deleted one by one, so many at once.
 SINGLES_IN_FLIGHT: Final = 32
 GONE_STATUSES: Final = frozenset({202, 404})
@@ -121,21 +126,37 @@ class _Deletion:
 
     async def one(self, name: BlobName) -> bool:
         """Delete one blob; whether it was there, as far as can be known."""
-        was_lost = False
+        only: dict[str, Any] = {}
 
         async def send() -> bool:
-            try:
-                await self._clients.blob(name).delete_blob(delete_snapshots="include")
-            except AzureError as error:
-                if is_missing(error):
-                    # After an answer that was lost, it was that deletion that succeeded.
-                    return was_lost
-                raise
-            return True
+            for attempt in itertools.count():
+                try:
+                    await self._clients.blob(name).delete_blob(delete_snapshots="include", **only)
+                except AzureError as error:
+                    if only and is_changed(error) and attempt < MAX_LOOKS:
+                        if await seen():
+                            await self._clients.retrier.pause(attempt)
+                            continue
+                        return True
+                    if is_missing(error):
+                        return False
+                    raise
+                return True
+            raise AssertionError("unreachable")
+
+        async def seen() -> bool:
+            """Whether something is there; that is then all that is deleted."""
+            now = await head(self._clients, name)
+            if now is not None:
+                only.update(etag=now.etag, match_condition=MatchConditions.IfNotModified)
+            return now is not None
 
         async def look() -> bool | None:
-            nonlocal was_lost
-            was_lost = True
-            return None  # deleting again does no harm
+            # With nothing there, it was most probably the deletion whose answer was lost. Else it
+            # is sent again, but what is written after this look is not to be deleted by it.
+            # With retries=0 nothing is sent again, and nothing guessed.
+            if not self._clients.options.retry.retries or await seen():
+                return None
+            return True
 
         return await self._clients.retrier.settle(send, look)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import aiohttp
 
 from azdriver.azureblob.blobs import file_info, head
+from azdriver.azureblob.blockwriter import open_block_writer
 from azdriver.azureblob.client import Clients, WrapTransport
 from azdriver.azureblob.contents import get_content, put_content
 from azdriver.azureblob.copying import move
@@ -143,9 +144,10 @@ class AzureBlobDriver(BaseDriver):
     @asynccontextmanager
     async def _writer(self, path: StoragePath, append: bool) -> AsyncIterator[FileWriter]:
         with translated(path, "writer"):
-            writer = await open_append_writer(
-                self._clients, path, self._names.of(path), append=append
+            open_writer = (
+                open_block_writer if self._options.write_mode == "block" else open_append_writer
             )
+            writer = await open_writer(self._clients, path, self._names.of(path), append=append)
         async with writer:
             yield writer
 

@@ -7,7 +7,9 @@ azure-core's and the SDK's public ones, the signature included; there is no sign
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -16,10 +18,13 @@ from typing import Final, Self, cast
 from urllib.parse import quote
 
 from azure.core.exceptions import (
+    AzureError,
+    DecodeError,
     HttpResponseError,
     IncompleteReadError,
     ServiceRequestError,
     ServiceResponseError,
+    ServiceResponseTimeoutError,
 )
 from azure.core.pipeline import AsyncPipeline
 from azure.core.pipeline.transport import AsyncHttpTransport
@@ -27,8 +32,9 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from azdriver.azureblob.naming import BlobName
-from azdriver.azureblob.options import AzureBlobOptions, SasToken, SharedKey
+from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
 from azdriver.azureblob.retry import RetryPolicy
+from azdriver.azureblob.translate import checked_etag
 
 __all__ = ["BlobStream", "LeanLane", "size_of_unsatisfiable"]
 
@@ -36,7 +42,11 @@ __all__ = ["BlobStream", "LeanLane", "size_of_unsatisfiable"]
 SIGNATURE_LIFETIME: Final = timedelta(hours=1)
 SIGNATURE_RENEWAL: Final = timedelta(minutes=15)
 
-_CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d+)-(?P<last>\d+)|\*)/(?P<size>\d+)")
+# Numbers of up to 60 bits; [0-9], since \d is the digits of any script.
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_CONTENT_RANGE = re.compile(
+    r"bytes (?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{1,18})|\*)/(?P<size>[0-9]{1,18})"
+)
 
 
 class LeanLane:
@@ -77,7 +87,8 @@ class LeanLane:
                 past it), or whatever else is not 200 or 206.
         """
         headers = dict(self._headers)
-        if first or last is not None:
+        ranged = bool(first) or last is not None
+        if ranged:
             headers["x-ms-range"] = f"bytes={first}-{'' if last is None else last}"
         if etag is not None:
             headers["If-Match"] = etag
@@ -86,18 +97,28 @@ class LeanLane:
         response = run.http_response
         if response.status_code not in (200, 206):
             try:
-                with suppress(ServiceRequestError, ServiceResponseError, IncompleteReadError):
-                    await response.read()
-                raise HttpResponseError(
+                with suppress(
+                    TimeoutError, ServiceRequestError, ServiceResponseError, IncompleteReadError
+                ):
+                    async with asyncio.timeout(self._options.retry.attempt_seconds):
+                        await response.read()
+                error = HttpResponseError(
                     message=f"Get Blob answered {response.status_code}", response=response
                 )
+                size = size_of_unsatisfiable(error)
+                if error.status_code == 416 and (not ranged or (size is not None and first < size)):
+                    raise DecodeError("malformed answer: 416 to a range that is there")
+                raise error
             finally:
                 await response.close()
         try:
-            return BlobStream(response)
+            stream = BlobStream(response, self._options.retry)
+            if stream.first != first or ranged != (response.status_code == 206):
+                raise IncompleteReadError("the answer holds another range than asked for")
         except BaseException:
             await response.close()
             raise
+        return stream
 
 
 class BlobStream:
@@ -110,18 +131,30 @@ class BlobStream:
         length: bytes of the body.
     """
 
-    def __init__(self, response: AsyncHttpResponse) -> None:
+    def __init__(self, response: AsyncHttpResponse, settings: RetrySettings) -> None:
+        """
+        Raises:
+            DecodeError: the headers do not say what the body is.
+        """
         self._response = response
         # An async generator in azure-core's own responses, although the type does not say so.
         self._body = cast("AsyncGenerator[bytes, None]", response.iter_raw())
-        self.etag: str = response.headers["ETag"]
-        self.length = self._left = int(response.headers["Content-Length"])
+        self.etag = checked_etag(response.headers.get("ETag"))
+        length = response.headers.get("Content-Length") or ""
+        if not _LENGTH.fullmatch(length):
+            raise DecodeError("malformed answer: no Content-Length")
+        self.length = self._left = int(length)
         self.first, self.size = 0, self.length
         if response.status_code == 206:
-            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range") or "")
             if match is None or match["first"] is None:
-                raise ServiceResponseError("a partial answer without a Content-Range")
+                raise DecodeError("malformed answer: no Content-Range")
             self.first, self.size = int(match["first"]), int(match["size"])
+            if int(match["last"]) >= self.size or self.first > self.size:
+                raise DecodeError("malformed answer: a Content-Range past the blob's end")
+        self._stall = settings.attempt_seconds
+        self._slowest = settings.slowest_bytes_per_second
+        self._patience = self._stall + self.length / self._slowest
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,9 +180,21 @@ class BlobStream:
         """The next bytes of the body, as they come.
 
         Raises:
-            AzureError: the connection was lost, or stalled for longer than the read time-out.
+            IncompleteReadError: the connection was lost.
+            ServiceResponseTimeoutError: it stalled.
+            AzureError: the body is slower than the settings allow. The time that the caller
+                takes between two chunks does not count.
         """
-        chunk = await anext(self._body, None)
+        limit = min(self._stall, self._patience)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(limit):
+                chunk = await anext(self._body, None)
+        except TimeoutError as error:
+            if limit < self._stall:
+                raise AzureError(f"a body slower than {self._slowest} bytes/s") from error
+            raise ServiceResponseTimeoutError(f"no byte within {limit:g} s") from error
+        self._patience -= time.monotonic() - began
         if chunk is None:
             if self._left:
                 raise IncompleteReadError(f"{self._left} bytes of the body are missing")

@@ -48,7 +48,7 @@ async def pages_of(
     idle = 0
     async for page in pages:
         found = [item async for item in page]
-        names = [item if isinstance(item, str) else item.name for item in found]
+        names = [item if isinstance(item, str) else getattr(item, "name", None) for item in found]
         if not all(isinstance(name, str) and name.startswith(prefix) for name in names):
             raise DecodeError("malformed answer: a listing of other names than asked for")
         yield found, bool(pages.continuation_token)
@@ -93,9 +93,7 @@ class Listing:
     async def exists_below(self, directory: StoragePath) -> bool:
         """Whether any blob is below; lists at most one."""
         prefix = self._names.prefix(directory)
-        names = self._clients.container.list_blob_names(
-            name_starts_with=prefix, results_per_page=1
-        )
+        names = self._clients.container.list_blob_names(name_starts_with=prefix, results_per_page=1)
         async for page, _ in pages_of(names, prefix):
             if page:
                 return True

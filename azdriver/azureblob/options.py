@@ -26,6 +26,7 @@ MIB: Final = 1024 * 1024
 # https://learn.microsoft.com/azure/storage/blobs/scalability-targets
 MAX_PUT_BLOB_BYTES: Final = 5000 * MIB
 MAX_APPEND_BLOCK_BYTES: Final = 100 * MIB
+MAX_STAGED_BLOCK_BYTES: Final = 4000 * MIB
 
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER_NAME: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web|\$logs")
@@ -119,8 +120,13 @@ class AzureBlobOptions:
         legacy_root_prefix: keep the leading slash of paths in blob names, as the container
             registry 2.0 to 2.8 did.
         max_content_bytes: the largest content, in bytes, that ``put_content`` takes.
-        write_mode: how ``writer`` stores a stream: ``"append"`` for an append blob.
-        append_block_bytes: the bytes of one Append Block of a writer.
+        write_mode: how ``writer`` stores a stream: ``"append"`` for an append blob, which shows
+            what was flushed; ``"block"`` for a block blob, which shows nothing until ``commit``
+            and takes several blocks at once.
+        append_block_bytes: the bytes of one Append Block of a writer in append mode.
+        block_bytes: the bytes of one Put Block of a writer in block mode; blocks grow with the
+            stream beyond 8 GiB.
+        blocks_in_flight: how many Put Blocks of one writer are on their way at once.
         read_range_bytes: the bytes of one ranged Get Blob of a reader.
         connections: the size of the connection pool.
         connect_timeout_seconds: to open a connection.
@@ -141,8 +147,10 @@ class AzureBlobOptions:
     root_directory: str = ""
     legacy_root_prefix: bool = False
     max_content_bytes: int = 64 * MIB
-    write_mode: Literal["append"] = "append"
+    write_mode: Literal["append", "block"] = "append"
     append_block_bytes: int = 4 * MIB
+    block_bytes: int = 4 * MIB
+    blocks_in_flight: int = 4
     read_range_bytes: int = 4 * MIB
     connections: int = 100
     connect_timeout_seconds: float = 10.0
@@ -172,11 +180,13 @@ class AzureBlobOptions:
             raise _wrong("container", f"is not a container name: {self.container!r}")
         if self.root_directory.strip("/") and not is_path("/" + self.root_directory.strip("/")):
             raise _wrong("root_directory", f"is not a path: {self.root_directory!r}")
-        if self.write_mode != "append":
-            raise _wrong("write_mode", f"is not 'append': {self.write_mode!r}")
+        if self.write_mode not in ("append", "block"):
+            raise _wrong("write_mode", f"is 'append' or 'block', not {self.write_mode!r}")
         for name, limit in (
             ("max_content_bytes", MAX_PUT_BLOB_BYTES),
             ("append_block_bytes", MAX_APPEND_BLOCK_BYTES),
+            ("block_bytes", MAX_STAGED_BLOCK_BYTES),
+            ("blocks_in_flight", None),
             ("read_range_bytes", None),
             ("connections", None),
             ("connect_timeout_seconds", None),

@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 import aiohttp
 from azure.core.exceptions import (
+    AzureError,
     DecodeError,
     ServiceResponseError,
     ServiceResponseTimeoutError,
@@ -96,14 +97,15 @@ class SingleSendSession:
             )
             return BoundedAnswer(answer)
         except aiohttp.ClientConnectorError as error:
-            raise NotSentError(f"no connection to {error.host}:{error.port}") from None
+            failure: AzureError = NotSentError(f"no connection to {error.host}:{error.port}")
         except aiohttp.ConnectionTimeoutError:
-            raise NotSentError("no connection within the time-out") from None
+            failure = NotSentError("no connection within the time-out")
         except TimeoutError:
-            raise ServiceResponseTimeoutError("no answer within the read time-out") from None
+            failure = ServiceResponseTimeoutError("no answer within the read time-out")
         except aiohttp.ClientError as error:
             cause = error.__cause__ or error
-            raise ServiceResponseError(f"no answer: {type(cause).__name__}") from None
+            failure = ServiceResponseError(f"no answer: {type(cause).__name__}")
+        raise failure  # out here, so that theirs is not even its __context__
 
 
 class BoundedAnswer:

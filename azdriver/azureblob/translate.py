@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core.exceptions import AzureError, DecodeError, HttpResponseError
 
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.errors import BackendError, PathNotFoundError, StorageDriverError
 
-__all__ = ["backend_error", "error_code", "is_missing", "status_of", "translated"]
+__all__ = [
+    "backend_error",
+    "checked_etag",
+    "error_code",
+    "is_missing",
+    "status_of",
+    "translated",
+]
+
+# Quoted, or bare as in listings: https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3
+_CODE: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_ETAG: Final = re.compile(r'(?:W/)?"[!#-~]+"|[!#-~]+')
 
 _OURS: Final = "azdriver"
 _LIBRARIES: Final = frozenset({"azure", "aiohttp"})
 # What parsing raises; others (an OSError, a closed session) say nothing about the answer.
-_MALFORMED: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_MALFORMED: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
 
 # Other 404s (ContainerNotFound, a wrong endpoint) are no statement about the path.
 _BLOB_IS_MISSING: Final = frozenset({"BlobNotFound", "ResourceNotFound", "CannotVerifyCopySource"})
@@ -34,9 +53,8 @@ def error_code(error: AzureError) -> str:
     a text, by the call.
     """
     code = getattr(error, "error_code", None)
-    if code:
-        return str(getattr(code, "value", code))
-    return _header(error, "x-ms-error-code")
+    text = str(getattr(code, "value", code)) if code else _header(error, "x-ms-error-code")
+    return text if _CODE.fullmatch(text) else ""
 
 
 def _header(error: AzureError, name: str) -> str:
@@ -65,9 +83,20 @@ def backend_error(error: AzureError, path: str, operation: str) -> StorageDriver
         operation,
         status,
         error_code(error) or None,
-        _header(error, "x-ms-request-id") or None,
+        _header(error, "x-ms-request-id")[:100] or None,
         reason.splitlines()[0][:200] if reason else "",
     )
+
+
+def checked_etag(etag: object) -> str:
+    """The ETag of an answer.
+
+    Raises:
+        DecodeError: there is none, or none that a header can carry.
+    """
+    if not isinstance(etag, str) or not _ETAG.fullmatch(etag):
+        raise DecodeError("malformed answer: no ETag")
+    return etag
 
 
 def _is_from_libraries(error: Exception) -> bool:
@@ -90,8 +119,8 @@ def _unforeseen_error(error: Exception, path: str, operation: str) -> BackendErr
     answer = error.__context__
     if not isinstance(answer, HttpResponseError):
         return BackendError(DRIVER_NAME, path, operation, reason=reason)
-    request_id = _header(answer, "x-ms-request-id") or None
-    code = _header(answer, "x-ms-error-code") or None
+    request_id = _header(answer, "x-ms-request-id")[:100] or None
+    code = error_code(answer) or None
     return BackendError(DRIVER_NAME, path, operation, answer.status_code, code, request_id, reason)
 
 

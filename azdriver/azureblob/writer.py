@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,26 +11,18 @@ from azure.storage.blob import BlobProperties, BlobType
 
 from azdriver.azureblob.blobs import (
     WRITE_ID,
-    checked_etag,
     delete_if_unchanged,
     head,
     is_changed,
     new_write_id,
     same_etag,
 )
+from azdriver.azureblob.blockstream import Block, BlockStreamWriter
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.translate import error_code, translated
-from azdriver.errors import (
-    BackendError,
-    ConcurrentWriteError,
-    ContentTooLargeError,
-    NotAppendableError,
-    PathNotFoundError,
-    StorageDriverError,
-)
-from azdriver.filewriter import BaseFileWriter
+from azdriver.azureblob.translate import checked_etag, error_code, translated
+from azdriver.errors import ConcurrentWriteError, NotAppendableError, PathNotFoundError
 from azdriver.paths import StoragePath
 
 __all__ = ["AppendBlobWriter", "open_append_writer"]
@@ -109,7 +100,7 @@ async def _create(clients: Clients, path: StoragePath, name: BlobName) -> Append
     raise ConcurrentWriteError(DRIVER_NAME, path, "another client keeps changing the blob's type")
 
 
-class AppendBlobWriter(BaseFileWriter):
+class AppendBlobWriter(BlockStreamWriter):
     """The ``FileWriter`` of the contract on an append blob.
 
     At most two blocks are in memory: one that fills, and one on its way. Each Append Block says
@@ -120,54 +111,24 @@ class AppendBlobWriter(BaseFileWriter):
     def __init__(
         self, clients: Clients, path: StoragePath, name: BlobName, stored: _Stored
     ) -> None:
-        super().__init__(DRIVER_NAME, path)
-        self._clients = clients
-        self._name = name
-        self._block_bytes = clients.options.append_block_bytes
+        super().__init__(clients, path, name, stored=stored.size)
         self._write_id = stored.write_id
         self._etag = stored.etag
-        self._stored = stored.size
-        self._blocks = stored.blocks
-        self._filling = bytearray()
-        self._sent = 0  # bytes on their way
-        self._sending: asyncio.Task[None] | None = None
-        self._failure: StorageDriverError | None = None
-        self._failure_was_raised = False
+        self._committed_blocks = stored.blocks
 
-    @property
-    def size(self) -> int:
-        return self._stored + self._sent + len(self._filling)
+    def _block_bytes(self) -> int:
+        return self._clients.options.append_block_bytes
 
-    async def _accept(self, data: memoryview) -> None:
-        self._raise_failure()
-        left = MAX_BLOCKS - self._blocks - (self._sent > 0)
-        limit = self._stored + self._sent + left * self._block_bytes
-        if self.size + len(data) > limit:
-            raise ContentTooLargeError(DRIVER_NAME, self._path, self.size + len(data), limit)
-        while data:
-            if len(self._filling) == self._block_bytes:  # a cancelled call left it full
-                await self._send_block()
-            part = data[: self._block_bytes - len(self._filling)]
-            self._filling += part
-            data = data[len(part) :]
-            if len(self._filling) == self._block_bytes:
-                await self._send_block()
+    def _limit(self) -> int:
+        left = MAX_BLOCKS - self._committed_blocks - len(self._blocks)
+        return self._stored + self._sent + left * self._block_bytes()
 
-    async def _flush(self) -> None:
-        if self._failure is not None and self._failure_was_raised:
-            return  # the caller knows; what is stored can be resumed
-        if self._filling:
-            await self._send_block()
-        await self._arrived()
-
-    async def _finish(self) -> None:
-        self._raise_failure()
-        await self._flush()
+    def _blocks_at_once(self) -> int:
+        return 1  # the next one needs the version that this one makes
 
     async def _discard(self) -> None:
         """Delete the blob, unless it is no longer ours."""
-        if self._sending is not None:
-            await asyncio.wait({self._sending})
+        await self._ended()
         with translated(self._path, "writer"):
             etag = self._etag
             for attempt in range(MAX_LOOKS):
@@ -178,69 +139,16 @@ class AppendBlobWriter(BaseFileWriter):
                     break
                 etag = seen.etag  # a block of ours landed although its answer was lost
                 await self._clients.retrier.pause(attempt)
-        self._filling.clear()
 
-    async def _release(self) -> None:
-        if self._sending is not None and not self._sending.done():
-            self._sending.cancel()
-            await asyncio.wait({self._sending})
-        self._filling.clear()
-
-    async def _send_block(self) -> None:
-        """Send what was filled, once the block before it has arrived."""
-        await self._arrived()
-        block, self._filling = self._filling, bytearray()
-        self._sent = len(block)
-        self._sending = asyncio.create_task(self._append(block))
-
-    async def _arrived(self) -> None:
-        """Wait for the block on its way; cancelling this wait does not cancel that."""
-        if self._sending is not None:
-            await asyncio.wait({self._sending})
-            self._sending = None
-        self._raise_failure()
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            self._failure_was_raised = True
-            raise self._failure
-
-    async def _append(self, block: bytearray) -> None:
-        """The task that sends one block; what fails is kept for the next call."""
-        try:
-            with translated(self._path, "writer"):
-                self._etag = await self._append_exactly_once(block)
-        except StorageDriverError as error:
-            self._failure = error
-        except asyncio.CancelledError:
-            self._failure = BackendError(
-                DRIVER_NAME, self._path, "writer", reason="closed before the last block arrived"
-            )
-            raise
-        except Exception as error:
-            # Not foreseen, such as a session that was closed under us. Nobody awaits this task's
-            # result: without this the block would vanish, and ``commit`` succeed all the same.
-            self._failure = BackendError(
-                DRIVER_NAME, self._path, "writer", reason=type(error).__name__
-            )
-            self._failure.__cause__ = error
-        else:
-            self._stored += len(block)
-            self._blocks += 1
-        finally:
-            self._sent = 0
-            if self._failure is not None:
-                self._filling.clear()
-
-    async def _append_exactly_once(self, block: bytearray) -> str:
-        """Append Block; returns the blob's new ETag."""
+    async def _store(self, block: Block) -> None:
+        """Append Block, exactly once."""
 
         async def send() -> str:
             try:
                 answer: dict[str, Any] = await self._clients.blob(self._name).append_block(
-                    memoryview(block),
-                    length=len(block),
-                    appendpos_condition=self._stored,
+                    memoryview(block.data),
+                    length=len(block.data),
+                    appendpos_condition=block.offset,
                     etag=self._etag,
                     match_condition=MatchConditions.IfNotModified,
                 )
@@ -252,14 +160,15 @@ class AppendBlobWriter(BaseFileWriter):
                 if etag is None:
                     raise
                 return etag
-            return checked_etag(answer["etag"])
+            return str(answer["etag"])
 
         async def look() -> str | None:
             return await self._find(block)
 
-        return await self._clients.retrier.settle(send, look)
+        self._etag = await self._clients.retrier.settle(send, look)
+        self._committed_blocks += 1
 
-    async def _find(self, block: bytearray) -> str | None:
+    async def _find(self, block: Block) -> str | None:
         """Whether ``block`` is stored at its place: the blob's ETag if it is, None if it is not.
 
         Raises:
@@ -270,23 +179,23 @@ class AppendBlobWriter(BaseFileWriter):
             raise PathNotFoundError(DRIVER_NAME, self._path)
         if same_etag(seen.etag, self._etag):
             return None
-        end = self._stored + len(block)
+        end = block.offset + len(block.data)
         if seen.blob_type == BlobType.APPENDBLOB and seen.size == end:
             try:
                 async with await self._clients.lean.get(
-                    self._name, first=self._stored, last=end - 1, etag=seen.etag
+                    self._name, first=block.offset, last=end - 1, etag=seen.etag
                 ) as stream:
                     position = 0
                     async for chunk in stream:
-                        if block[position : position + len(chunk)] != chunk:
+                        if block.data[position : position + len(chunk)] != chunk:
                             break
                         position += len(chunk)
                     else:
-                        if position == len(block):
+                        if position == len(block.data):
                             return str(seen.etag)
             except AzureError as error:
                 if not is_changed(error):
                     raise
         raise ConcurrentWriteError(
-            DRIVER_NAME, self._path, f"expected {self._stored} bytes, found {seen.size} of others"
+            DRIVER_NAME, self._path, f"expected {block.offset} bytes, found {seen.size} of others"
         )

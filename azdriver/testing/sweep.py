@@ -15,14 +15,14 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from azdriver.azureblob import AzureBlobDriver, RetrySettings
 from azdriver.contract import FileInfo
-from azdriver.errors import PathNotFoundError, StorageDriverError
+from azdriver.errors import NotAppendableError, PathNotFoundError, StorageDriverError
 from azdriver.testing.faults import (
     Fault,
     Faults,
@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 Store = Mapping[str, bytes]
 BLOCK: Final = 1000
-DATA: Final = bytes(range(256)) * 10  # three blocks, or three ranges
+DATA: Final = bytes(range(256)) * 10  # three blocks, or three ranges, the last of them short
 RIVAL: Final = b"a rival's"
 
 
@@ -58,6 +58,8 @@ class Case:
         after: what is stored after success.
         result: what the operation returns; None where that is not compared.
         ends: what may be stored after an error, besides ``before``: a word, and a check.
+        write_mode: of the driver.
+        resumes: whether ``/a`` can be gone on with after an error, to the end of ``DATA``.
     """
 
     name: str
@@ -66,6 +68,8 @@ class Case:
     after: Mapping[str, bytes] | None = None
     result: Any = None
     ends: Mapping[str, Callable[[Store], bool]] = field(default_factory=dict)
+    write_mode: Literal["append", "block"] = "append"
+    resumes: bool = False
 
 
 def plain(before: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -82,6 +86,13 @@ async def _write(driver: AzureBlobDriver, *, append: bool = False) -> None:
         while writer.size < len(DATA):
             await writer.write(DATA[writer.size : writer.size + 300])
         await writer.commit()
+
+
+async def _in_two(driver: AzureBlobDriver) -> None:
+    async with driver.writer("/a") as writer:
+        await writer.write(DATA[:1500])
+        await writer.close()
+    await _write(driver, append=True)
 
 
 async def _close(driver: AzureBlobDriver) -> None:
@@ -166,6 +177,7 @@ CASES: Final = [
         call=_write,
         after={"/a": DATA},
         ends=_RESUMABLE,
+        resumes=True,
     ),
     Case(
         name="writer, append",
@@ -173,9 +185,30 @@ CASES: Final = [
         call=lambda d: _write(d, append=True),
         after={"/a": DATA},
         ends=_RESUMABLE,
+        resumes=True,
     ),
-    Case(name="writer, close", call=_close, after={"/a": DATA}, ends=_RESUMABLE),
+    Case(name="writer, close", call=_close, after={"/a": DATA}, ends=_RESUMABLE, resumes=True),
     Case(name="writer, cancel", call=_cancel, after={}, ends=_RESUMABLE),
+    Case(
+        name="block writer, commit",
+        before={"/a": b"old"},
+        call=_write,
+        after={"/a": DATA},
+        write_mode="block",
+        resumes=True,
+    ),
+    Case(
+        name="block writer, over a legacy blob",
+        before={"~/a": b"old"},
+        call=_write,
+        after={"/a": DATA},
+        ends={"legacy blob gone": lambda store: not store},
+        write_mode="block",
+        resumes=True,
+    ),
+    Case(name="block writer, close", call=_close, write_mode="block", resumes=True),
+    Case(name="block writer, resumed", call=_in_two, after={"/a": DATA}, write_mode="block"),
+    Case(name="block writer, cancel", call=_cancel, write_mode="block"),
     Case(
         name="stat, file",
         before={"/a": DATA},
@@ -300,12 +333,14 @@ class Lab:
         self._at_once = asyncio.Semaphore(at_once)
 
     def driver(
-        self, container: str, *, attempt_seconds: float = 0.4, **arguments: Any
+        self, container: str, case: Case, *, attempt_seconds: float = 0.4, **arguments: Any
     ) -> AzureBlobDriver:
         return AzureBlobDriver.from_connection_string(
             self._connection_string,
             container,
+            write_mode=case.write_mode,
             append_block_bytes=BLOCK,
+            block_bytes=BLOCK,
             read_range_bytes=BLOCK,
             retry=RetrySettings(
                 retries=3,
@@ -320,10 +355,10 @@ class Lab:
         """How many requests the operation sends when nothing happens."""
         requests: list[RecordedRequest] = []
         container = f"sweep-{uuid4().hex}"
-        async with self.driver(container) as clean:
+        async with self.driver(container, case) as clean:
             await _fill(clean, case)
             async with self.driver(
-                container, wrap_transport=lambda inner: RecordingTransport(inner, requests)
+                container, case, wrap_transport=lambda inner: RecordingTransport(inner, requests)
             ) as driver:
                 requests.clear()
                 await case.call(driver)
@@ -332,10 +367,10 @@ class Lab:
     async def with_fault(self, case: Case, name: str, place: int) -> Cell:
         async with self._at_once:
             container = f"sweep-{uuid4().hex}"
-            async with self.driver(container) as clean:
+            async with self.driver(container, case) as clean:
                 await _fill(clean, case)
                 faults = Faults()
-                async with self.driver(container, wrap_transport=faults.wrap) as driver:
+                async with self.driver(container, case, wrap_transport=faults.wrap) as driver:
                     fault = FAULTS[name](place)
                     if name == "412 by a rival":
                         fault.play = _rival(clean).play
@@ -346,11 +381,11 @@ class Lab:
     async def time_out(self, case: Case, place: int) -> float:
         """The seconds that a caller's time-out of 0.1 s takes while the service hangs."""
         container = f"sweep-{uuid4().hex}"
-        async with self.driver(container) as clean:
+        async with self.driver(container, case) as clean:
             await _fill(clean, case)
             faults = Faults()
             async with self.driver(
-                container, attempt_seconds=30, wrap_transport=faults.wrap
+                container, case, attempt_seconds=30, wrap_transport=faults.wrap
             ) as driver:
                 faults.add(stall(after=place, times=None))
                 began = time.monotonic()
@@ -366,9 +401,9 @@ class Lab:
         One at a time: whatever task is left afterwards is this operation's.
         """
         container = f"sweep-{uuid4().hex}"
-        async with self.driver(container) as clean:
+        async with self.driver(container, case) as clean:
             await _fill(clean, case)
-            async with self.driver(container, connections=4) as driver:
+            async with self.driver(container, case, connections=4) as driver:
                 tasks = asyncio.all_tasks()
                 call = _CancelledAt(case.call(driver), place)
                 cell = await self._judge(case, "cancelled", place, call.run(), clean)
@@ -398,6 +433,8 @@ class Lab:
         if fault == "412 by a rival":
             return _judge_rival(case, place, error, result, store)
         before = plain(case.before)
+        if error is not None and case.resumes and (wrong := await _resumed(clean)):
+            return Cell(case.name, fault, place, "", wrong)
         if error is None:
             after = before if case.after is None else case.after
             wrong = "" if store == after else f"the store holds {_shown(store)}"
@@ -434,13 +471,15 @@ def _judge_rival(
 
 
 async def _fill(driver: AzureBlobDriver, case: Case) -> None:
-    for path, content in case.before.items():
-        if path.startswith("~"):
-            async with driver.writer(path[1:]) as writer:
-                await writer.write(content)
-                await writer.commit()
-        else:
-            await driver.put_content(path, content)
+    options = replace(driver.options, write_mode="append")
+    async with AzureBlobDriver(options) as planting:
+        for path, content in case.before.items():
+            if path.startswith("~"):
+                async with planting.writer(path[1:]) as writer:
+                    await writer.write(content)
+                    await writer.commit()
+            else:
+                await planting.put_content(path, content)
 
 
 async def _contents(driver: AzureBlobDriver) -> dict[str, bytes]:
@@ -449,6 +488,19 @@ async def _contents(driver: AzureBlobDriver) -> dict[str, bytes]:
         async for info in driver.walk("/")
         if not info.is_dir
     }
+
+
+async def _resumed(driver: AzureBlobDriver) -> str:
+    """Go on with the stream where ``size`` says; what is wrong with the result."""
+    try:
+        async with driver.writer("/a", append=True) as writer:
+            found = writer.size
+            await writer.write(DATA[found:])
+            await writer.commit()
+    except (PathNotFoundError, NotAppendableError):
+        return ""  # nothing of the stream had been stored: what was there before still is
+    content = await driver.get_content("/a")
+    return "" if content == DATA else f"resumed at {found} bytes, it is not what was written"
 
 
 async def _is_usable(driver: AzureBlobDriver) -> None:

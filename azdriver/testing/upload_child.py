@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from azure.core.pipeline.transport import AsyncHttpTransport
 
 from azdriver.azureblob import AzureBlobDriver
-from azdriver.errors import PathNotFoundError
+from azdriver.errors import ConcurrentWriteError, PathNotFoundError
 from azdriver.testing.recording import TransportWrapper, operation_of
 
 __all__ = ["Note", "Upload", "sha256_of", "stream_bytes", "upload"]
@@ -100,10 +100,17 @@ def upload(job: Upload, notes: Connection) -> None:
 
 async def _upload(job: Upload, notes: Connection) -> None:
     async with job.driver(wrap_transport=lambda inner: _Notes(inner, notes)) as driver:
-        try:
-            await _stream(driver, job, notes, append=True)
-        except PathNotFoundError:
-            await _stream(driver, job, notes, append=False)
+        append = True
+        while True:
+            try:
+                await _stream(driver, job, notes, append=append)
+            except PathNotFoundError:
+                append = False
+            except ConcurrentWriteError:
+                # What the killed process had sent arrived after this one had looked.
+                append = True
+            else:
+                return
 
 
 async def _stream(driver: AzureBlobDriver, job: Upload, notes: Connection, *, append: bool) -> None:

@@ -231,8 +231,11 @@ def _subtree(run: Run) -> tuple[str, list[str]]:
             below[path[:end]].append(path)
     nested = {name: paths for name, paths in below.items() if name.count("/") > 1}
     fitting = [name for name, paths in nested.items() if len(paths) <= MOST_MOVED]
-    directory = max(fitting or below, key=lambda name: len(below[name]))
-    return directory, below[directory][:MOST_MOVED]
+    if fitting:
+        directory = max(fitting, key=lambda name: len(below[name]))
+        return directory, below[directory]
+    directory = max(below, key=lambda name: len(below[name]))
+    return directory, below[directory][: min(MOST_MOVED, 1 + len(below[directory]) // 2)]
 
 
 async def _files_below(run: Run, directory: str) -> set[str]:

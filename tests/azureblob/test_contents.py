@@ -252,7 +252,8 @@ async def test_a_lost_put_does_not_undo_what_a_rival_wrote_after_it(
             await driver.put_content(PATH, b"a rival's, later")
 
     async with with_faults(azurite_server, container, Fault("lost", play, on="Put Blob")) as early:
-        await early.put_content(PATH, b"ours, earlier")
+        with pytest.raises(ConcurrentWriteError, match="answer was lost"):
+            await early.put_content(PATH, b"ours, earlier")
     assert await driver.get_content(PATH) == b"a rival's, later"
 
 

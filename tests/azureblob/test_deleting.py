@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 
@@ -29,7 +30,9 @@ Plant = Callable[[str, list[str]], None]
 async def test_a_tree_of_5200_goes_by_pages_and_batches(
     driver: AzureBlobDriver, container: str, requests: list[RecordedRequest], plant: Plant
 ) -> None:
-    plant(container, [*(f"tree/{number}" for number in range(5200)), "tree", "tree-like/x"])
+    await asyncio.to_thread(
+        plant, container, [*(f"tree/{number}" for number in range(5200)), "tree", "tree-like/x"]
+    )
     await driver.delete("/tree")
     assert dict(Counter(request.operation for request in requests)) == {
         "Delete Blob": 1,
@@ -56,7 +59,9 @@ async def test_a_tree_of_5200_goes_by_pages_and_batches(
 async def test_an_answer_that_says_nothing_is_looked_after(
     azurite_server: AzuriteServer, container: str, plant: Plant, fault: Fault
 ) -> None:
-    plant(container, ["tree", *(f"tree/{number}" for number in range(300))])
+    await asyncio.to_thread(
+        plant, container, ["tree", *(f"tree/{number}" for number in range(300))]
+    )
     async with opened(azurite_server, container, fault) as driver:
         await driver.delete("/tree")
         assert fault.struck >= 1
@@ -66,7 +71,7 @@ async def test_an_answer_that_says_nothing_is_looked_after(
 async def test_what_is_left_is_named_and_deleting_again_finishes(
     azurite_server: AzuriteServer, container: str, plant: Plant, driver: AzureBlobDriver
 ) -> None:
-    plant(container, [f"tree/{number}" for number in range(10)])
+    await asyncio.to_thread(plant, container, [f"tree/{number}" for number in range(10)])
     lease = await driver._clients.container.get_blob_client("tree/7").acquire_lease()
     with pytest.raises(PartialDeleteError, match="left 1 blobs below /tree") as caught:
         await driver.delete("/tree")

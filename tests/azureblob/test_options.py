@@ -38,6 +38,8 @@ WRONG = [
     *(("write_mode", mode) for mode in ("", "page", None)),
     *(("max_content_bytes", n) for n in (0, -1, 5000 * MIB + 1)),
     *(("append_block_bytes", n) for n in (0, -1, 100 * MIB + 1)),
+    *(("block_bytes", n) for n in (0, -1, 4000 * MIB + 1)),
+    *(("blocks_in_flight", n) for n in (0, -1)),
     *(("read_range_bytes", n) for n in (0, -1)),
     *(("connections", n) for n in (0, -1)),
     *(("connect_timeout_seconds", n) for n in (0, -1.0, math.nan)),
@@ -65,6 +67,15 @@ def test_a_wrong_option_is_named(parameter: str, value: object) -> None:
     assert str(caught.value).startswith(f"azure: parameter {parameter}: ")
     assert KEY not in str(caught.value)
     assert "sig=" not in str(caught.value)
+
+
+def test_every_option_that_can_be_wrong_is_among_them() -> None:
+    flags = {"legacy_root_prefix", "use_env_settings", "verify_tls"}
+    elsewhere = {"retry", "api_version"}
+    options = {field.name for field in dataclasses.fields(AzureBlobOptions)}
+    assert options - flags - elsewhere == {parameter for parameter, _ in WRONG}
+    retries = {field.name for field in dataclasses.fields(RetrySettings)}
+    assert retries == {parameter for parameter, _ in WRONG_RETRIES}
 
 
 @pytest.mark.parametrize(("parameter", "value"), WRONG_RETRIES)

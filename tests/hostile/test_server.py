@@ -43,8 +43,9 @@ BLOBS: Final = {
     **{f"dir/{number}": "BlockBlob" for number in range(7)},
 }
 PAGE: Final = 3
-# No cell may take longer; nothing of the settings below adds up to more.
-HANG_SECONDS: Final = 5.0
+# No cell may take longer. The longest is a legacy blob whose deletion is never answered: it is
+# looked at 20 times, and each time the driver waits as long as for any request.
+HANG_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def entry(name: str, **changed: str | None) -> str:
         "BlobType": "BlockBlob",
         **{key.replace("_", "-"): value for key, value in changed.items()},
     }
-    inside = "".join(f"<{key}>{value}</{key}>" for key, value in fields.items() if value is not None)
+    inside = "".join(
+        f"<{key}>{value}</{key}>" for key, value in fields.items() if value is not None
+    )
     return f"<Blob><Name>{name}</Name><Properties>{inside}</Properties></Blob>"
 
 
@@ -320,7 +323,10 @@ def _header_lies() -> Iterator[Hostile]:
         yield Hostile(name, lambda r, a, h=header, v=value: a.having(h, v))  # type: ignore[misc]
     many = tuple((f"x-ms-meta-{number}", "x") for number in range(40_000))
     yield Hostile("40,000 headers", lambda r, a: replace(a, headers=a.headers + many))
-    yield Hostile("headers without end", always(Answer("200 OK", raw=b"HTTP/1.1 200 OK\r\n", tail=_without_end(b"a: b\r\n"))))
+    yield Hostile(
+        "headers without end",
+        always(Answer("200 OK", raw=b"HTTP/1.1 200 OK\r\n", tail=_without_end(b"a: b\r\n"))),
+    )
 
 
 def _status_lies() -> Iterator[Hostile]:
@@ -386,30 +392,110 @@ def _framing_lies() -> Iterator[Hostile]:
         "a hundred continues": b"HTTP/1.1 100 Continue\r\n\r\n" * 100,
     }.items():
         yield Hostile(name, always(Answer("", raw=raw, keep_alive=False)))
-    yield Hostile("early hints first", lambda r, a: replace(a, raw=b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + a.encoded(r.method)))
-    yield Hostile("continues without end", always(Answer("", raw=b"", tail=_without_end(b"HTTP/1.1 100 Continue\r\n\r\n"))), slow=True)
+    yield Hostile(
+        "early hints first",
+        lambda r, a: replace(
+            a, raw=b"HTTP/1.1 103 Early Hints\r\nLink: <x>\r\n\r\n" + a.encoded(r.method)
+        ),
+    )
+    yield Hostile(
+        "continues without end",
+        always(Answer("", raw=b"", tail=_without_end(b"HTTP/1.1 100 Continue\r\n\r\n"))),
+        slow=True,
+    )
     yield Hostile("two answers at once", lambda r, a: replace(a, raw=a.encoded(r.method) * 2))
-    yield Hostile("a body after none", lambda r, a: replace(a, raw=a.encoded(r.method) + b"x" * 1000))
+    yield Hostile(
+        "a body after none", lambda r, a: replace(a, raw=a.encoded(r.method) + b"x" * 1000)
+    )
     yield Hostile("half of the body", lambda r, a: replace(a, raw=_cut(r, a), keep_alive=False))
-    yield Hostile("a length that is too long", lambda r, a: replace(a.having("Content-Length", str(len(a.body) + 9)), keep_alive=False), consistent=True)
-    yield Hostile("a length of a terabyte", lambda r, a: replace(a.having("Content-Length", str(10**12)), keep_alive=False), consistent=True)
-    yield Hostile("a body up to the end of the connection", lambda r, a: replace(a, length=False, keep_alive=False))
-    yield Hostile("chunked", lambda r, a: _chunked(a, b"%x\r\n%s\r\n0\r\n\r\n" % (len(a.body), a.body)))
-    yield Hostile("chunked without an end", lambda r, a: _chunked(a, b"%x\r\n%s\r\n" % (len(a.body), a.body)))
-    yield Hostile("chunked and a length", lambda r, a: _chunked(a, b"%x\r\n%s\r\n0\r\n\r\n" % (len(a.body), a.body)).having("Content-Length", "3"))
+    yield Hostile(
+        "a length that is too long",
+        lambda r, a: replace(a.having("Content-Length", str(len(a.body) + 9)), keep_alive=False),
+        consistent=True,
+    )
+    yield Hostile(
+        "a length of a terabyte",
+        lambda r, a: replace(a.having("Content-Length", str(10**12)), keep_alive=False),
+        consistent=True,
+    )
+    yield Hostile(
+        "a body up to the end of the connection",
+        lambda r, a: replace(a, length=False, keep_alive=False),
+    )
+    yield Hostile(
+        "chunked", lambda r, a: _chunked(a, b"%x\r\n%s\r\n0\r\n\r\n" % (len(a.body), a.body))
+    )
+    yield Hostile(
+        "chunked without an end", lambda r, a: _chunked(a, b"%x\r\n%s\r\n" % (len(a.body), a.body))
+    )
+    yield Hostile(
+        "chunked and a length",
+        lambda r, a: _chunked(a, b"%x\r\n%s\r\n0\r\n\r\n" % (len(a.body), a.body)).having(
+            "Content-Length", "3"
+        ),
+    )
     for size in (b"x", b"-1", b"0x3", b"ffffffffffffffffff", b"", b"9" * 10_000):
-        yield Hostile(f"a chunk of the size {size[:20]!r}", lambda r, a, s=size: _chunked(a, s + b"\r\nabc\r\n0\r\n\r\n"))  # type: ignore[misc]
-    yield Hostile("chunks without end", lambda r, a: replace(_chunked(a, b""), tail=_without_end(b"10000\r\n" + b"x" * 65536 + b"\r\n")))
-    yield Hostile("trailers without end", lambda r, a: replace(_chunked(a, b"0\r\n"), tail=_without_end(b"a: b\r\n")))
+        yield Hostile(
+            f"a chunk of the size {size[:20]!r}",
+            lambda r, a, s=size: _chunked(a, s + b"\r\nabc\r\n0\r\n\r\n"),
+        )  # type: ignore[misc]
+    yield Hostile(
+        "chunks without end",
+        lambda r, a: replace(
+            _chunked(a, b""), tail=_without_end(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+        ),
+    )
+    yield Hostile(
+        "trailers without end",
+        lambda r, a: replace(_chunked(a, b"0\r\n"), tail=_without_end(b"a: b\r\n")),
+    )
     for encoding in ("gzip", "deflate"):
         packed = gzip.compress if encoding == "gzip" else _deflated
-        yield Hostile(f"{encoding}, which it is not", lambda r, a, e=encoding: a.having("Content-Encoding", e))  # type: ignore[misc]
-        yield Hostile(f"{encoding}", lambda r, a, e=encoding, p=packed: replace(a.having("Content-Encoding", e), body=p(a.body)), consistent=True)  # type: ignore[misc]
-        yield Hostile(f"{encoding}, a bomb", lambda r, a, e=encoding: replace(a.having("Content-Encoding", e), body=_bomb(e)), consistent=True)  # type: ignore[misc]
-    yield Hostile("stalled before the answer", always(Answer("", raw=b"", tail=lambda: iter((b"",)), pause_seconds=60)), slow=True)
-    yield Hostile("stalled in the body", lambda r, a: replace(a, raw=_cut(r, a), tail=lambda: iter((b"",)), pause_seconds=60), slow=True)
-    yield Hostile("a slow drip of headers", always(Answer("", raw=b"HTTP/1.1 200 OK\r\n", tail=_without_end(b"a: b\r\n"), pause_seconds=0.05)), slow=True)
-    yield Hostile("a slow drip of a body", lambda r, a: replace(a.having("Content-Length", str(10**6)), body=b"", tail=_without_end(b"x"), pause_seconds=0.05), slow=True, consistent=True)
+        yield Hostile(
+            f"{encoding}, which it is not", lambda r, a, e=encoding: a.having("Content-Encoding", e)
+        )  # type: ignore[misc]
+        yield Hostile(
+            f"{encoding}",
+            lambda r, a, e=encoding, p=packed: replace(
+                a.having("Content-Encoding", e), body=p(a.body)
+            ),
+            consistent=True,
+        )  # type: ignore[misc]
+        yield Hostile(
+            f"{encoding}, a bomb",
+            lambda r, a, e=encoding: replace(a.having("Content-Encoding", e), body=_bomb(e)),
+            consistent=True,
+        )  # type: ignore[misc]
+    yield Hostile(
+        "stalled before the answer",
+        always(Answer("", raw=b"", tail=lambda: iter((b"",)), pause_seconds=60)),
+        slow=True,
+    )
+    yield Hostile(
+        "stalled in the body",
+        lambda r, a: replace(a, raw=_cut(r, a), tail=lambda: iter((b"",)), pause_seconds=60),
+        slow=True,
+    )
+    yield Hostile(
+        "a slow drip of headers",
+        always(
+            Answer(
+                "", raw=b"HTTP/1.1 200 OK\r\n", tail=_without_end(b"a: b\r\n"), pause_seconds=0.05
+            )
+        ),
+        slow=True,
+    )
+    yield Hostile(
+        "a slow drip of a body",
+        lambda r, a: replace(
+            a.having("Content-Length", str(10**6)),
+            body=b"",
+            tail=_without_end(b"x"),
+            pause_seconds=0.05,
+        ),
+        slow=True,
+        consistent=True,
+    )
 
 
 def _cut(request: Request, answer: Answer) -> bytes:
@@ -466,8 +552,13 @@ def _redirect_lies() -> Iterator[Hostile]:
     yield Hostile("refresh", lambda r, a: a.having("Refresh", "0; url={bait}"))
     yield Hostile("alternative service", lambda r, a: a.having("Alt-Svc", 'h2="{bait_host}"'))
     yield Hostile("content location", lambda r, a: a.having("Content-Location", "{bait}/x"))
-    yield Hostile("a proxy asks for a login", always(Answer("407 X", (("Proxy-Authenticate", "Basic"),))))
-    yield Hostile("a server asks for a login", always(Answer("401 X", (("WWW-Authenticate", 'Bearer authorization_uri="{bait}"'),))))
+    yield Hostile(
+        "a proxy asks for a login", always(Answer("407 X", (("Proxy-Authenticate", "Basic"),)))
+    )
+    yield Hostile(
+        "a server asks for a login",
+        always(Answer("401 X", (("WWW-Authenticate", 'Bearer authorization_uri="{bait}"'),))),
+    )
 
 
 def _listing_lies() -> Iterator[Hostile]:
@@ -532,20 +623,57 @@ def _listing_lies() -> Iterator[Hostile]:
     for name, document in documents.items():
         yield Hostile(f"XML: {name}", with_body(document), consistent=True)
     for name in (
-        *("../x", "dir/../../x", "dir/..", ".", "/", "//", "dir//", "dir/", "/etc/passwd", "dir/\\x"),
+        *(
+            "../x",
+            "dir/../../x",
+            "dir/..",
+            ".",
+            "/",
+            "//",
+            "dir//",
+            "dir/",
+            "/etc/passwd",
+            "dir/\\x",
+        ),
         *("dir/%2e%2e", "dir/a?b", "dir/a#b", "dir/\r\nx", "dir/ x", "dir/\u202e", "dir/\x7f"),
         *("x" * 1025, "dir/" + "y" * 1_000_000, "/".join("x" * 300), "dir/é", "cage/dir/1"),
     ):
         shown = name if len(name) < 40 else f"{name[:20]}… ({len(name)})"
         yield Hostile(f"name {shown!r}", with_body(listing(entry(escape(name)))), consistent=True)
-    for kind in ("", "text/plain", "application/json", "text/html", "x" * 5000, "application/vnd.apache.arrow.stream", "multipart/mixed; boundary=x"):
-        yield Hostile(f"a listing as {kind[:40]!r}", lambda r, a, k=kind: a.having("Content-Type", k))  # type: ignore[misc]
-    yield Hostile("the same marker for ever", with_body(listing(entry("dir/1"), "again")), consistent=True)
-    yield Hostile("empty pages with the same marker", with_body(listing("", "again")), consistent=True)
+    for kind in (
+        "",
+        "text/plain",
+        "application/json",
+        "text/html",
+        "x" * 5000,
+        "application/vnd.apache.arrow.stream",
+        "multipart/mixed; boundary=x",
+    ):
+        yield Hostile(
+            f"a listing as {kind[:40]!r}", lambda r, a, k=kind: a.having("Content-Type", k)
+        )  # type: ignore[misc]
+    yield Hostile(
+        "the same marker for ever", with_body(listing(entry("dir/1"), "again")), consistent=True
+    )
+    yield Hostile(
+        "empty pages with the same marker", with_body(listing("", "again")), consistent=True
+    )
     numbers = itertools.count()
-    yield Hostile("empty pages for ever", lambda r, a: with_body(listing("", f"m{next(numbers)}"))(r, a), consistent=True)
-    yield Hostile("a marker of a megabyte", with_body(listing(entry("dir/1"), "m" * 1_000_000)), consistent=True)
-    yield Hostile("a marker that injects", with_body(listing(entry("dir/1"), "a&amp;comp=x#\r\nX: y")), consistent=True)
+    yield Hostile(
+        "empty pages for ever",
+        lambda r, a: with_body(listing("", f"m{next(numbers)}"))(r, a),
+        consistent=True,
+    )
+    yield Hostile(
+        "a marker of a megabyte",
+        with_body(listing(entry("dir/1"), "m" * 1_000_000)),
+        consistent=True,
+    )
+    yield Hostile(
+        "a marker that injects",
+        with_body(listing(entry("dir/1"), "a&amp;comp=x#\r\nX: y")),
+        consistent=True,
+    )
 
 
 def _batch_lies() -> Iterator[Hostile]:
@@ -572,10 +700,14 @@ def _batch_lies() -> Iterator[Hostile]:
     for name, answer in answers.items():
         yield Hostile(f"batch of {name}", always(answer))
     for kind in ("", "multipart/mixed", "multipart/mixed; boundary=", "text/plain", "multipart/é"):
-        yield Hostile(f"a batch as {kind!r}", always(batch([good] * 7).having("Content-Type", kind)))
+        yield Hostile(
+            f"a batch as {kind!r}", always(batch([good] * 7).having("Content-Type", kind))
+        )
     nested = "HTTP/1.1 202 X\r\n\r\n"
     part = batch([good]).having("Content-Type", "multipart/mixed; boundary=batchresponse_1")
-    inner = replace(part, body=part.body.replace(b"application/http", b"multipart/mixed; boundary=z"))
+    inner = replace(
+        part, body=part.body.replace(b"application/http", b"multipart/mixed; boundary=z")
+    )
     yield Hostile(f"a batch in a batch {nested[:8]}", always(inner))
 
 
@@ -654,11 +786,13 @@ Handler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awai
 async def listening(handle: Handler) -> AsyncGenerator[str, None]:
     """A loopback server that hangs up when its handler ends; yields its URL."""
     tasks: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.append(writer)
         try:
             with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                 await handle(reader, writer)
@@ -675,9 +809,13 @@ async def listening(handle: Handler) -> AsyncGenerator[str, None]:
         yield f"http://{host}:{port}"
     finally:
         server.close()
+        await asyncio.sleep(0.01)  # for what was accepted this moment
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
         await server.wait_closed()
 
 
@@ -732,7 +870,7 @@ async def _write(driver: AzureBlobDriver, end: str = "commit", *, append: bool =
     async with driver.writer("/stream", append=append) as writer:
         await writer.write(CONTENT)
         await getattr(writer, end)()
-        return writer.size
+        return 0 if end == "cancel" else writer.size
 
 
 async def _walk(driver: AzureBlobDriver, *, skip: bool = False) -> list[FileInfo]:
@@ -798,13 +936,15 @@ async def requests_of(server: Server, call: Call) -> dict[Target, Request]:
         return seen
 
 
-def cells(targets: dict[Target, Request], *, slow: bool) -> Iterator[tuple[Target, Hostile]]:
+def cells(
+    targets: dict[Target, Request], shift: int, *, slow: bool
+) -> Iterator[tuple[Target, Hostile]]:
     """Each request with each lie that is one about it.
 
-    For the second and later requests of a kind the default run takes every seventh, another
-    seventh for each; ``AZDRIVER_SOAK`` takes them all.
+    The default run takes a third of them, and a ninth for the second and later requests of a
+    kind; another third for each operation, so that each lie has its turn. ``AZDRIVER_SOAK`` takes
+    them all.
     """
-    every = 1 if os.environ.get("AZDRIVER_SOAK") else 7
     for turn, (target, request) in enumerate(targets.items()):
         answer = polite(request)
         for number, hostile in enumerate(LIES):
@@ -812,7 +952,8 @@ def cells(targets: dict[Target, Request], *, slow: bool) -> Iterator[tuple[Targe
                 continue
             if hostile.lie(request, answer) == answer:
                 continue
-            if target[1] == 0 or (number + turn) % every == 0:
+            every = 3 if target[1] == 0 else 9
+            if "AZDRIVER_SOAK" in os.environ or (number + turn + shift) % every == 0:
                 yield target, hostile
 
 
@@ -835,6 +976,9 @@ def _is_info(info: object) -> bool:
 def fault_of(name: str, result: Any, right: Any, *, consistent: bool) -> str:
     """What is wrong with a result; "" if nothing is."""
     if isinstance(right, FileInfo):
+        # After a lost answer a put does not always know the version.
+        if name.startswith("put") and isinstance(result, FileInfo) and result.etag is None:
+            result = replace(result, etag=right.etag)
         if not _is_info(result) or result.path != right.path:
             return f"no FileInfo: {result!r:.200}"
     elif name == "list":
@@ -861,7 +1005,7 @@ async def struck(server: Server, driver: AzureBlobDriver, name: str, right: Any,
             result = await OPERATIONS[name](driver)
     except StorageDriverError as error:
         fault = "a secret in the message" if SECRET in str(error) else ""
-        if len(str(error)) > 2000:
+        if len(str(error)) > 10_000:  # a header, which aiohttp bounds
             fault = f"a message of {len(str(error))} characters"
     except TimeoutError:
         fault = "hangs"
@@ -898,7 +1042,7 @@ async def test_every_hostile_answer(server: Server, name: str) -> None:
     async with hurried(server) as driver:
         server.reset()
         right = await OPERATIONS[name](driver)
-        for target, hostile in cells(targets, slow=False):
+        for target, hostile in cells(targets, list(OPERATIONS).index(name), slow=False):
             fault = await struck(server, driver, name, right, target, hostile)
             if fault:
                 faults[f"{target[0]} #{target[1]}: {hostile.name}"] = fault
@@ -924,10 +1068,10 @@ async def test_every_slow_answer() -> None:
                 faults[f"{name}: {target[0]} #{target[1]}: {hostile.name}"] = fault
 
     async with asyncio.TaskGroup() as group:
-        for name, call in OPERATIONS.items():
+        for shift, (name, call) in enumerate(OPERATIONS.items()):
             async with hostile_server() as polite_server:
                 targets = await requests_of(polite_server, call)
-            for target, hostile in cells(targets, slow=True):
+            for target, hostile in cells(targets, shift, slow=True):
                 group.create_task(one(name, target, hostile))
     assert not faults, f"{len(faults)}: " + "".join(
         f"\n{cell}: {fault}" for cell, fault in faults.items()

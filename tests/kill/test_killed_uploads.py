@@ -18,6 +18,7 @@ from multiprocessing.context import ForkServerContext
 
 import pytest
 
+from azdriver import AzureBlobDriver
 from azdriver.errors import PathNotFoundError
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.upload_child import Note, Upload, sha256_of, stream_bytes, upload
@@ -164,35 +165,37 @@ async def check(job: Upload, given: int, *, visible: bool) -> list[str]:
     """
     async with job.driver() as driver:
         while True:
-            try:
-                before = (await driver.stat(job.path)).size
-            except PathNotFoundError:
-                if not visible:
-                    return []
-                before = -1
+            before = await _size(driver, job.path)
             try:
                 async with driver.writer(job.path, append=True) as writer:
                     reported = writer.size
             except PathNotFoundError:
-                reported = -1
-            if not visible:
-                return [f"{before} bytes show that were not committed"]
+                reported = None
             try:
                 content = await driver.get_content(job.path)
             except PathNotFoundError:
                 content = None
-            after = -1 if content is None else len(content)
+            after = None if content is None else len(content)
             # The server may still apply what the dead process had sent: look again.
             if before == after:
                 break
-        wrong = []
-        if reported != after:
-            wrong.append(f"a writer reports {reported} bytes of {after}")
-        if content is not None and content != stream_bytes(job.seed, 0, len(content)):
-            wrong.append(f"the {after} bytes that are stored are not those of the stream")
-        if after > given:
-            wrong.append(f"{after} bytes are stored, {given} were given")
-        return wrong
+    wrong = []
+    if visible and reported != after:
+        wrong.append(f"a writer reports {reported} bytes of {after}")
+    if not visible and after is not None:
+        wrong.append(f"{after} bytes show that were not committed")
+    if content is not None and content != stream_bytes(job.seed, 0, len(content)):
+        wrong.append(f"the {after} bytes that are stored are not those of the stream")
+    if reported is not None and reported > given:
+        wrong.append(f"{reported} bytes are stored, {given} were given")
+    return [f"{job.path}: {text}" for text in wrong]
+
+
+async def _size(driver: AzureBlobDriver, path: str) -> int | None:
+    try:
+        return (await driver.stat(path)).size
+    except PathNotFoundError:
+        return None
 
 
 async def digest(job: Upload) -> str:
@@ -233,7 +236,7 @@ def kill_and_resume(
         tally.wrong.append(f"{job.path}: another SHA-256 than the stream's")
 
 
-@pytest.mark.parametrize("write_mode", ["append"])
+@pytest.mark.parametrize("write_mode", ["append", "block"])
 def test_killed_uploads_resume_with_the_right_hash(
     processes: ForkServerContext,
     azurite_server: AzuriteServer,
@@ -252,7 +255,11 @@ def test_killed_uploads_resume_with_the_right_hash(
             path=f"/uploads/{number}/data",
             seed=f"stream {number}",
             size=size,
-            options={"write_mode": write_mode, f"{write_mode}_block_bytes": block_bytes},
+            options={
+                "write_mode": write_mode,
+                "append_block_bytes": block_bytes,
+                "block_bytes": block_bytes,
+            },
         )
         kills = min(KILLS_OF_ONE_UPLOAD, max(1, KILLS - tally.kills))
         kill_and_resume(processes, job, tally, kills, f"kill {number}")

@@ -1,0 +1,116 @@
+"""What is checked before a change goes in: ``python -m nox``; one of it: ``nox -s typing``."""
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+# In this order, with the tests last: their summary is what one wants to see.
+nox.options.sessions = ["lint", "typing", "tour-small", "minimums", "tests-3.11", "tests-3.13"]
+# A machine that lacks one of the Pythons tests on the others; nox lists what it skipped.
+nox.options.error_on_missing_interpreters = False
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
+
+
+def _find_pyenv_versions() -> None:
+    """Put pyenv's Pythons before its shims: those claim every version, and run only some."""
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = [
+        str(directory)
+        for version in PYTHONS
+        for directory in sorted(root.glob(f"versions/{version}.*/bin"))
+    ]
+    os.environ["PATH"] = os.pathsep.join([*found, os.environ.get("PATH", "")])
+
+
+_find_pyenv_versions()
+
+
+def group(*names: str) -> list[str]:
+    """The requirements of dependency groups."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, and errors that can be seen in the source."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Types, by two checkers."""
+    session.install(".[testing]", "nox", *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def tour(session: nox.Session) -> None:
+    """The guided run on real files; ``nox -s tour -- --help`` shows its options."""
+    _tour(session, *session.posargs)
+
+
+@nox.session(name="tour-small")
+def tour_small(session: nox.Session) -> None:
+    """The guided run on this repository's own package."""
+    _tour(session, "--path", "azdriver", *session.posargs)
+
+
+def _tour(session: nox.Session, *arguments: str) -> None:
+    session.install(".[testing]", *group("tour"))
+    shown, environment = _without_secret(arguments)
+    session.run("python", "examples/tour.py", *shown, env=environment)
+
+
+def _without_secret(arguments: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    """Hand a connection string on by the environment: nox prints the commands that it runs."""
+    shown: list[str] = []
+    environment: dict[str, str] = {}
+    for argument in arguments:
+        option, is_joined, value = argument.partition("=")
+        if option == "--connection-string" and is_joined:
+            shown.append(option)
+            environment[CONNECTION_STRING] = value
+        elif shown[-1:] == ["--connection-string"] and not argument.startswith("--"):
+            environment[CONNECTION_STRING] = argument
+        else:
+            shown.append(argument)
+    return shown, environment
+
+
+@nox.session(python="3.11")
+def minimums(session: nox.Session) -> None:
+    """The tests on the lowest version of each dependency that ``pyproject.toml`` allows."""
+    project = PYPROJECT["project"]
+    requirements = [
+        *project["dependencies"],
+        *project["optional-dependencies"]["testing"],
+        *group("tests", "tour"),
+    ]
+    session.install(".", *(requirement.replace(">=", "==") for requirement in requirements))
+    _pytest(session, *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The tests on the newest dependencies, with the coverage of the package."""
+    session.install(".[testing]", *group("tests", "tour"))
+    _pytest(session, "--cov", "--cov-report=term", *session.posargs)
+
+
+def _pytest(session: nox.Session, *arguments: str) -> None:
+    # -P keeps the checkout off sys.path: what is tested is the wheel, installed.
+    # -X dev shows what was not closed or awaited; -W error makes it a failure.
+    python = ("python", "-P", "-W", "error", "-X", "dev")
+    where = session.run(*python, "-c", "import azdriver; print(azdriver.__file__)", silent=True)
+    if not where or "site-packages" not in where:
+        session.error(f"not the installed package would be tested, but {where}")
+    session.run(*python, "-m", "pytest", *arguments)

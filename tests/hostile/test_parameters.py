@@ -1,0 +1,196 @@
+"""What an operator could write into a configuration: an error that names it, and shows no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from azdriver import AzureBlobDriver, AzureBlobOptions, ConfigurationError, MemoryDriver
+from azdriver.azureblob import RetrySettings, SasToken, SharedKey
+from azdriver.azureblob import parameters as parameters_module
+
+SECRET: Final = "c2VjcmV0LXNlY3JldA"
+KEY: Final = SECRET + "=="
+SAS: Final = f"sv=2021-12-02&sr=c&sig={SECRET}%3D"
+
+GOOD: Final = {"accountname": "account", "accountkey": KEY, "container": "registry"}
+KNOWN: Final = sorted(
+    {
+        *parameters_module._CONNECTION,
+        *parameters_module._OPTIONS,
+        *parameters_module._RETRY,
+        *parameters_module._LAYOUT,
+    }
+)
+SECRETS: Final = frozenset({"accountkey", "sastoken", "connectionstring", "credentials"})
+
+# What breaks out of an URL, of a header, or of a line.
+INJECTIONS: Final = (
+    "\r\nX-Injected: 1",
+    "\n",
+    "\r",
+    "\0",
+    "\x7f",
+    "\t",
+    " ",
+    "\u2028",
+    "\ud800",
+    "#",
+    "?a=b",
+    "/../other",
+    "//host",
+    "@host",
+    "\\",
+    "%0d%0a",
+    "é",
+)
+values = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=50),
+    st.binary(max_size=20),
+    st.lists(st.integers(), max_size=2),
+    st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=2),
+    st.builds(object),
+    st.sampled_from(["-1", "1e400", "nan", "inf", "١", "1_0", *INJECTIONS]),
+    st.sampled_from("x9/=;").map(lambda letter: letter * 10_000),
+    st.sampled_from(INJECTIONS).map(lambda tail: "account" + tail),
+)  # fmt: skip
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Success, or an error that names a parameter and shows no secret."""
+    try:
+        yield
+    except ConfigurationError as error:
+        assert isinstance(error.parameter, str)
+        text = f"{error!s}{error!r}{error.__cause__!r}{error.__context__!r}"
+        assert SECRET not in text
+        assert len(str(error)) < 2000
+
+
+class TestFactory:
+    @settings(max_examples=1500, deadline=None)
+    @given(st.sampled_from(KNOWN), values)
+    @example("container", "a/../b")
+    def test_any_value_of_one_parameter(self, name: str, value: Any) -> None:
+        with typed():
+            AzureBlobDriver.from_parameters({**GOOD, name: value})
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.dictionaries(st.sampled_from(KNOWN) | st.text(max_size=10), values, max_size=6))
+    def test_any_values_of_any_parameters(self, parameters: dict[str, Any]) -> None:
+        with typed():
+            AzureBlobDriver.from_parameters(parameters)
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.one_of(st.none(), st.integers(), st.text(), st.binary()), values)
+    def test_a_key_that_is_no_text(self, key: Any, value: Any) -> None:
+        with typed():
+            AzureBlobDriver.from_parameters({**GOOD, key: value})
+        with typed():
+            MemoryDriver.from_parameters({key: value})
+
+    @settings(max_examples=300, deadline=None)
+    @given(values)
+    def test_any_value_of_the_memory_driver(self, value: Any) -> None:
+        with typed():
+            MemoryDriver.from_parameters({"maxcontentbytes": value})
+
+    @pytest.mark.parametrize("tail", INJECTIONS, ids=ascii)
+    @pytest.mark.parametrize(
+        "name",
+        ["accountname", "accountkey", "sastoken", "container", "realm", "rootdirectory", "apiversion", "serviceurl"],
+    )  # fmt: skip
+    def test_what_would_break_out_is_refused(self, name: str, tail: str) -> None:
+        """Where it can be told: a tail that is right there (a path in the root directory) is not."""
+        good: dict[str, Any] = {
+            **GOOD,
+            "sastoken": SAS,
+            "realm": "core.windows.net",
+            "serviceurl": "https://account.example",
+            "apiversion": "2021-12-02",
+            "rootdirectory": "root",
+        }
+        good.pop("accountkey" if name == "sastoken" else "sastoken")
+        good.pop("serviceurl" if name == "realm" else "realm")
+        with pytest.raises(ConfigurationError) as caught:
+            AzureBlobDriver.from_parameters({**good, name: good[name] + tail})
+        assert caught.value.parameter in (name, "account_url", *_option_of(name))
+        assert SECRET not in f"{caught.value!s}{caught.value!r}"
+
+    @pytest.mark.parametrize("name", sorted(SECRETS - {"credentials"}))
+    @pytest.mark.parametrize("kind", [bytes, list, str.swapcase])
+    def test_a_secret_of_a_wrong_type_is_not_shown(self, name: str, kind: Any) -> None:
+        parameters: dict[str, Any] = {"accountname": "account", "container": "registry"}
+        value = kind(KEY.encode()) if kind is bytes else kind(KEY)
+        with typed():
+            AzureBlobDriver.from_parameters({**parameters, name: value})
+
+
+def _option_of(parameter: str) -> list[str]:
+    return [option for name, (option, _) in parameters_module._OPTIONS.items() if name == parameter]
+
+
+class TestConnectionString:
+    @settings(max_examples=1500, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(
+                    ["AccountName", "AccountKey", "BlobEndpoint", "SharedAccessSignature", "EndpointSuffix", "DefaultEndpointsProtocol", "UseDevelopmentStorage", ""]
+                )  # fmt: skip
+                | st.text(max_size=5),
+                st.sampled_from([KEY, SAS, "true", "https", "http://x", "account", "", *INJECTIONS])
+                | st.text(max_size=10),
+                st.sampled_from(["=", "==", "", " = "]),
+            ),
+            max_size=7,
+        ),
+        st.sampled_from([";", ";;", "\n", "; "]),
+    )
+    def test_any_parts(self, parts: list[tuple[str, str, str]], separator: str) -> None:
+        text = separator.join(f"{key}{equals}{value}" for key, value, equals in parts)
+        with typed():
+            AzureBlobDriver.from_connection_string(text, "registry")
+
+    @settings(max_examples=300, deadline=None)
+    @given(values, values)
+    def test_anything(self, text: Any, container: Any) -> None:
+        with typed():
+            AzureBlobDriver.from_connection_string(text, container)
+
+
+class TestOptions:
+    @settings(max_examples=1000, deadline=None)
+    @given(st.sampled_from(sorted(AzureBlobOptions.__dataclass_fields__)), values)
+    def test_any_value_of_one_option(self, name: str, value: Any) -> None:
+        good: dict[str, Any] = {
+            "account_url": "https://account.example",
+            "container": "registry",
+            "credential": SharedKey("account", KEY),
+        }
+        with typed():
+            AzureBlobOptions(**{**good, name: value})
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.sampled_from(sorted(RetrySettings.__dataclass_fields__)), values)
+    def test_any_value_of_one_retry_setting(self, name: str, value: Any) -> None:
+        with typed():
+            RetrySettings(**{name: value})
+
+    @settings(max_examples=300, deadline=None)
+    @given(values, values)
+    def test_any_credential(self, one: Any, other: Any) -> None:
+        with typed():
+            SharedKey(one, other)
+        with typed():
+            SasToken(one)
