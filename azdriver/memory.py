@@ -76,14 +76,16 @@ class MemoryDriver(BaseDriver):
         Raises:
             ConfigurationError: naming the parameter that is unknown or wrong.
         """
-        given = {key.lower(): value for key, value in parameters.items() if value is not None}
+        given = {str(key).lower(): value for key, value in parameters.items() if value is not None}
         limit = given.pop("maxcontentbytes", DEFAULT_MAX_CONTENT_BYTES)
         for key in given:
-            raise ConfigurationError(_NAME, key, "is unknown; there are: maxcontentbytes")
+            raise ConfigurationError(_NAME, key[:100], "is unknown; there are: maxcontentbytes")
         try:
             return cls(max_content_bytes=int(str(limit)))
         except ValueError:  # not a number, or one that the options refuse
-            reason = f"is to be a whole number of bytes, not {limit!r}"
+            text = repr(limit)
+            shown = text if len(text) <= 100 else text[:100] + "…"
+            reason = f"is to be a whole number of bytes, not {shown}"
             raise ConfigurationError(_NAME, "maxcontentbytes", reason) from None
 
     async def _open(self) -> None:

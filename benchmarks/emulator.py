@@ -8,6 +8,7 @@ with its Azure driver here, see docs/performance.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from anyio.from_thread import start_blocking_portal
@@ -45,15 +46,18 @@ def cases(settings: Settings) -> Sequence[Case]:
 
 
 def measure(run: Session) -> None:
-    from azdriver.testing.azurite import azurite
+    from azure.core.exceptions import ResourceExistsError
     from azure.storage.blob import BlobServiceClient
+
+    from azdriver.testing.azurite import azurite
 
     with start_blocking_portal() as portal:
         own = azurite(start_timeout=timedelta(seconds=60))
         with portal.wrap_async_context_manager(own) as server:
             with BlobServiceClient.from_connection_string(server.connection_string) as client:
                 for peer in PEERS:  # some of them need it to be there
-                    client.create_container(f"bench-{peer}")
+                    with suppress(ResourceExistsError):
+                        client.create_container(f"bench-{peer}")
             run.run(cases(run.settings), endpoint=server.blob_endpoint)
 
 

@@ -20,8 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
-import psutil
-
 from benchmarks.peers import Place, Tuning
 from benchmarks.standin import Standin, standin
 
@@ -89,12 +87,12 @@ class Case:
     params: dict[str, Any]
     sample: str = ""
     shape: str = "none"
-    tuning: Tuning = Tuning()
+    tuning: Tuning = field(default_factory=Tuning)
     plant: Callable[[Standin, str], None] | None = None
     is_kept: bool = False
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The command line."""
 
@@ -104,11 +102,10 @@ class Settings:
     count: int
     only_peers: frozenset[str]
     output: Path | None
-    scale: Callable[[int, int], int] = field(init=False)
 
-    def __post_init__(self) -> None:
-        quick = self.is_quick
-        self.scale = lambda full, small: small if quick else full
+    def scale(self, full: int, quick: int) -> int:
+        """A size that ``--quick`` makes small."""
+        return quick if self.is_quick else full
 
 
 class Output:
@@ -287,9 +284,7 @@ class Session:
         if "error" in answer:
             self.output.failed(f"{told}: {answer['error']}")
         else:
-            self.output.say(
-                f"{told}: {answer['seconds']:.3f} s, CPU {answer['cpu_seconds']:.3f} s"
-            )
+            self.output.say(f"{told}: {answer['seconds']:.3f} s, CPU {answer['cpu_seconds']:.3f} s")
 
 
 def machine() -> dict[str, Any]:
@@ -304,7 +299,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": psutil.virtual_memory().total,
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": platform.platform(),
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2),

@@ -536,13 +536,9 @@ class Obstore(Peer):
             meta = await self.lib.head_async(self.store, name)
 
             async def fetch(first: int, length: int) -> Any:
-                return await self.lib.get_range_async(
-                    self.store, name, start=first, length=length
-                )
+                return await self.lib.get_range_async(self.store, name, start=first, length=length)
 
-            async for body in in_order(
-                spans_of(meta["size"], part), fetch, self.tuning.in_flight
-            ):
+            async for body in in_order(spans_of(meta["size"], part), fetch, self.tuning.in_flight):
                 yield len(body)
             return
         result = await self.lib.get_async(self.store, name)

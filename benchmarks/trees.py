@@ -15,8 +15,8 @@ DIRECTORIES = 5
 
 
 def cases(settings: Settings) -> Sequence[Case]:
-    blobs = settings.scale(100_000, 1000)
-    fewer = settings.scale(10_000, 500)
+    blobs = settings.scale(100_000, 300)
+    fewer = settings.scale(10_000, 300)
 
     def plant(server: Standin, container: str) -> None:
         server.fill(container, directories=DIRECTORIES, count=blobs, size=SIZE, prefix="tree/")

@@ -6,6 +6,7 @@ Each peer has its own, so that another one's imports, caches and garbage are not
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import sys
@@ -25,10 +26,11 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
     if name == "asyncio":
         return asyncio.new_event_loop
     try:
-        import uvloop
+        uvloop: Any = importlib.import_module("uvloop")
     except ImportError as error:
         raise Missing(f"is not installed: {error}") from error
-    return uvloop.new_event_loop
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 def main() -> None:
@@ -60,13 +62,16 @@ def main() -> None:
                 Place(**order["place"]),
                 Tuning(**order["tuning"]),
                 order["params"],
-                servers.get(control),
+                None if control is None else servers[control],
             )
             try:
                 answer(runner.run(SAMPLES[order["sample"]](run)))
             except Exception as error:
                 traceback.print_exc()
                 answer({"error": f"{type(error).__name__}: {error}"[:300]})
+    # Not by the interpreter's end: some peers' threads complain about it at length.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from azdriver import AzureBlobDriver, StorageDriver
-from azdriver.testing.azurite import DEVSTORE_ACCOUNT, DEVSTORE_KEY
+from azdriver.testing.azurite import DEVSTORE_ACCOUNT, DEVSTORE_KEY, AzuriteServer
 from azdriver.testing.conformance.contents import ContentConformance
 from azdriver.testing.conformance.lifecycle import LifecycleConformance
 from azdriver.testing.conformance.paths import PathConformance
@@ -63,3 +66,110 @@ class TestStandin(
             container,
         ) as driver:
             yield driver
+
+
+# The scripts themselves: that they run, not what they measure.
+
+SCRIPTS = {
+    "small_contents": {"get", "put"},
+    "large_contents": {"put_large"},
+    "stream_writes": {"write"},
+    "stream_reads": {"read"},
+    "trees": {"list_tree", "walk_tree", "naive_walk", "delete_tree"},
+    "imports": {"import"},
+    "race": {"race"},
+}
+EMULATOR = {"emulator_put_get", "emulator_stream", "emulator_list", "emulator_delete"}
+INSTALLED_WITH_AZDRIVER = {"azdriver", "sdk", "raw"}
+
+needs_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="the benchmarks read the peak of the memory from /proc"
+)
+
+
+def run_module(*arguments: str, environment: dict[str, str] | None = None) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
+
+
+def rows_of(output: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def quick_run() -> str:
+    """Every script that needs no Azurite, in one run and in its smallest form."""
+    return run_module("benchmarks.run", "--quick", "--no-azurite")
+
+
+@needs_linux
+def test_every_script_runs(quick_run: str) -> None:
+    rows = rows_of(quick_run)
+    assert not [row for row in rows if "error" in row]
+    measured = {row["workload"] for row in rows if "workload" in row}
+    assert measured == set[str]().union(*SCRIPTS.values())
+
+
+@needs_linux
+def test_a_run_says_where_it_was_and_with_what(quick_run: str) -> None:
+    rows = rows_of(quick_run)
+    assert {"cpu", "cores", "memory_bytes", "system", "python"} <= rows[0]["machine"].keys()
+    versions = {row["peer"] for row in rows if "version" in row}
+    # Of the others each takes part, or is left out with its reason.
+    left_out = {row["left_out"]: row["reason"] for row in rows if "left_out" in row}
+    assert versions >= INSTALLED_WITH_AZDRIVER
+    assert versions | left_out.keys() >= {"obstore", "opendal", "adlfs"}
+    assert all(left_out.values())
+
+
+@needs_linux
+def test_the_server_counts_the_requests(quick_run: str) -> None:
+    counted = {
+        (row["workload"], row["peer"]): (row["requests"], row.get("ops"))
+        for row in rows_of(quick_run)
+        if "requests" in row
+    }
+    requests, puts = counted["put", "azdriver"]
+    assert requests == {"Get Blob Properties": puts, "Put Blob": puts}
+    requests, gets = counted["get", "azdriver"]
+    assert requests == {"Get Blob": gets}
+
+
+@needs_linux
+def test_the_report_is_made_of_a_run(quick_run: str, tmp_path: Path) -> None:
+    results = tmp_path / "run.jsonl"
+    results.write_text(quick_run)
+    printed = run_module("benchmarks.report", str(results), "--print")
+    for number in range(1, 13):
+        assert f"\n| {number} |" in printed
+    document = tmp_path / "performance.md"
+    document.write_text((ROOT / "docs" / "performance.md").read_text("utf-8"), "utf-8")
+    plots = tmp_path / "plots"
+    arguments = (str(results), "--document", str(document), "--plots", str(plots))
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib is not installed: tables only")
+    run_module("benchmarks.report", *arguments)
+    assert "| azdriver | " in document.read_text("utf-8")
+    assert {path.name for path in plots.iterdir()} == {
+        *("small.svg", "writes.svg", "reads.svg", "trees.svg", "memory.svg", "race.svg")
+    }
+
+
+@needs_linux
+def test_the_emulator_lane_runs(azurite_server: AzuriteServer) -> None:
+    output = run_module(
+        "benchmarks.emulator",
+        *("--quick", "--peers", "azdriver,sdk"),
+        environment={"AZDRIVER_AZURITE": azurite_server.connection_string},
+    )
+    rows = rows_of(output)
+    assert not [row for row in rows if "error" in row]
+    assert {row["workload"] for row in rows if "workload" in row} == EMULATOR

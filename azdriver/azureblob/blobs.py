@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Final
 from uuid import uuid4
 
 from azure.core import MatchConditions
@@ -82,25 +82,24 @@ def file_info(path: StoragePath, properties: BlobProperties) -> FileInfo:
     return FileInfo(path, properties.size, properties.last_modified, etag=quoted(properties.etag))
 
 
-async def delete_if_unchanged(
-    clients: Clients, name: BlobName, etag: str, *, snapshots: Literal["include"] | None = None
-) -> bool:
+async def delete_if_unchanged(clients: Clients, name: BlobName, etag: str) -> bool | None:
     """Delete a blob only if it is still the version that was seen.
 
     Returns:
-        False if it is another version or gone, or if the answer was lost: look again.
+        Whether it was deleted: False if it is another version or gone; None if the answer was
+        lost. Unless it is True, look again.
 
     Raises:
-        HttpResponseError: it is leased, or has snapshots and they were not included; nothing
-            was deleted.
+        HttpResponseError: it is leased, or has snapshots; nothing was deleted.
     """
-    arguments: dict[str, Any] = {} if snapshots is None else {"delete_snapshots": snapshots}
     try:
         await clients.blob(name).delete_blob(
-            etag=etag, match_condition=MatchConditions.IfNotModified, **arguments
+            etag=etag, match_condition=MatchConditions.IfNotModified
         )
     except AzureError as error:
-        if is_changed(error) or is_ambiguous(error):
+        if is_changed(error):
             return False
+        if is_ambiguous(error):
+            return None
         raise
     return True

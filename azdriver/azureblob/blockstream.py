@@ -37,7 +37,8 @@ class Block:
 
     @property
     def is_stored(self) -> bool:
-        return self.task is not None and self.task.done() and self.error is None
+        task = self.task
+        return task is not None and task.done() and not task.cancelled() and self.error is None
 
     @property
     def is_on_its_way(self) -> bool:

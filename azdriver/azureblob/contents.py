@@ -65,11 +65,16 @@ async def put_content(
         ConcurrentWriteError: the answer was lost, and others write here at the same time: ours
             was applied just before theirs, or not at all.
     """
+    was_lost = False
     for attempt in range(MAX_LOOKS):
         seen = await head(clients, name)
-        _require(path, seen, if_match, if_absent)
+        if seen is not None or not was_lost:
+            _require(path, seen, if_match, if_absent)
+        # Else it is gone by our own deletion, whose answer was lost: the condition did hold.
         if seen is not None and seen.blob_type != BlobType.BLOCKBLOB:
-            if not await delete_if_unchanged(clients, name, seen.etag):
+            deleted = await delete_if_unchanged(clients, name, seen.etag)
+            if not deleted:
+                was_lost = was_lost or deleted is None
                 await clients.retrier.pause(attempt)
                 continue
             seen = None

@@ -21,6 +21,7 @@ from azdriver.azureblob.blobs import (
     same_etag,
 )
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.evidence import Evidence
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.translate import error_code, status_of, translated
@@ -93,6 +94,7 @@ class _Copy:
         self._dest_name = dest_name
         self._dest = clients.blob(dest_name)
         self._write_id = new_write_id()
+        self._evidence = Evidence(clients, dest_name)
         self._onto: dict[str, Any] = {}  # the conditions on the destination
         self._resent = False
 
@@ -138,12 +140,7 @@ class _Copy:
                 applied = await self._look()
                 if applied is not None:
                     return applied
-                raise ConcurrentWriteError(
-                    DRIVER_NAME,
-                    self._source_path,
-                    "the answer was lost, and another write is at the source or the destination; "
-                    "the source is kept",
-                ) from error
+                raise self._unsure() from error
             if is_gone:
                 raise PathNotFoundError(DRIVER_NAME, self._source_path) from error
             if is_changed(error):
@@ -155,18 +152,29 @@ class _Copy:
 
     async def _look(self) -> tuple[str, str] | None:
         """What became of a copy whose answer was lost; None to send it again."""
-        now = await head(self._clients, self._dest_name)
+        now, was_there = await self._evidence.look()
         if now is not None and now.metadata.get(WRITE_ID) == self._write_id:
             return str(now.copy.id), str(now.copy.status)
         # Again, but only onto what is there now: what comes later is not to be undone.
-        self._resent = True
-        self._onto = {"match_condition": MatchConditions.IfMissing}
-        if now is not None:
+        if now is None:
+            self._onto = {"match_condition": MatchConditions.IfMissing}
+        elif was_there or same_etag(now.etag, self._onto.get("etag")):
             self._onto = {
                 "etag": quoted(now.etag),
                 "match_condition": MatchConditions.IfNotModified,
             }
+        else:
+            raise self._unsure()
+        self._resent = True
         return None
+
+    def _unsure(self) -> ConcurrentWriteError:
+        return ConcurrentWriteError(
+            DRIVER_NAME,
+            self._source_path,
+            "the copy's answer was lost, and another write may have followed it; "
+            "the source is kept",
+        )
 
     async def _finished(self, copy_id: str, status: str) -> None:
         """Wait for a copy that the service has accepted."""

@@ -10,8 +10,9 @@ from typing import Any, Final
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
 
-from azdriver.azureblob.blobs import head, is_changed
+from azdriver.azureblob.blobs import is_changed, quoted, same_etag
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.evidence import Evidence
 from azdriver.azureblob.naming import BlobName, BlobNames
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.translate import error_code, is_missing, status_of, translated
@@ -126,37 +127,60 @@ class _Deletion:
 
     async def one(self, name: BlobName) -> bool:
         """Delete one blob; whether it was there, as far as can be known."""
-        only: dict[str, Any] = {}
+        return await _Single(self._clients, name).run()
 
-        async def send() -> bool:
-            for attempt in itertools.count():
-                try:
-                    await self._clients.blob(name).delete_blob(delete_snapshots="include", **only)
-                except AzureError as error:
-                    if only and is_changed(error) and attempt < MAX_LOOKS:
-                        if await seen():
-                            await self._clients.retrier.pause(attempt)
-                            continue
+
+class _Single:
+    """The deletion of one blob, sent until it is known what became of it."""
+
+    def __init__(self, clients: Clients, name: BlobName) -> None:
+        self._clients = clients
+        self._name = name
+        self._evidence = Evidence(clients, name)
+        self._only: str | None = None  # the ETag of the version to delete; None for any
+        self._failure: AzureError | None = None
+
+    async def run(self) -> bool:
+        return await self._clients.retrier.settle(self._send, self._look)
+
+    async def _send(self) -> bool:
+        for attempt in itertools.count():
+            conditions: dict[str, Any] = {}
+            if self._only is not None:
+                conditions["etag"] = quoted(self._only)
+                conditions["match_condition"] = MatchConditions.IfNotModified
+            try:
+                await self._clients.blob(self._name).delete_blob(
+                    delete_snapshots="include", **conditions
+                )
+            except AzureError as error:
+                self._failure = error
+                if self._only is not None and is_changed(error) and attempt < MAX_LOOKS:
+                    # Not applied: what is there now is a rival's, and goes as well.
+                    now, _ = await self._evidence.look()
+                    if now is None:
                         return True
-                    if is_missing(error):
-                        return False
-                    raise
-                return True
-            raise AssertionError("unreachable")
-
-        async def seen() -> bool:
-            """Whether something is there; that is then all that is deleted."""
-            now = await head(self._clients, name)
-            if now is not None:
-                only.update(etag=now.etag, match_condition=MatchConditions.IfNotModified)
-            return now is not None
-
-        async def look() -> bool | None:
-            # With nothing there, it was most probably the deletion whose answer was lost. Else it
-            # is sent again, but what is written after this look is not to be deleted by it.
-            # With retries=0 nothing is sent again, and nothing guessed.
-            if not self._clients.options.retry.retries or await seen():
-                return None
+                    self._only = now.etag
+                    await self._clients.retrier.pause(attempt)
+                    continue
+                if is_missing(error):
+                    return False
+                raise
             return True
+        raise AssertionError("unreachable")
 
-        return await self._clients.retrier.settle(send, look)
+    async def _look(self) -> bool | None:
+        """What became of a deletion whose answer was lost; None to send it again."""
+        if not self._clients.options.retry.retries:
+            return None  # nothing is sent again, and nothing guessed
+        now, was_there = await self._evidence.look()
+        if now is None:
+            return True  # most probably by that deletion
+        if self._only is not None:
+            was_there = same_etag(now.etag, self._only)
+        if not was_there:
+            # It may have been written after a deletion that was applied, and is not ours to undo.
+            assert self._failure is not None
+            raise self._failure
+        self._only = now.etag
+        return None

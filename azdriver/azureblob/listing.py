@@ -48,9 +48,12 @@ async def pages_of(
     idle = 0
     async for page in pages:
         found = [item async for item in page]
-        names = [item if isinstance(item, str) else getattr(item, "name", None) for item in found]
-        if not all(isinstance(name, str) and name.startswith(prefix) for name in names):
-            raise DecodeError("malformed answer: a listing of other names than asked for")
+        names: list[str] = []
+        for item in found:
+            name = item if isinstance(item, str) else getattr(item, "name", None)
+            if not isinstance(name, str) or not name.startswith(prefix):
+                raise DecodeError("malformed answer: a listing of other names than asked for")
+            names.append(name)
         yield found, bool(pages.continuation_token)
         last = max(names, default="")
         idle = 0 if last > furthest else idle + 1

@@ -30,6 +30,37 @@ MAX_STAGED_BLOCK_BYTES: Final = 4000 * MIB
 
 # https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
 _CONTAINER_NAME: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web|\$logs")
+# All of these go into URLs and headers, so that nothing may break out of them. URL libraries drop
+# line ends and tabs, fold dot segments, and take a backslash for a slash.
+_ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_QUERY: Final = re.compile(r"[A-Za-z0-9%&=._~:,;/?@!$'()*+-]+")
+_URL: Final = re.compile(
+    r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?P<path>(?:/[A-Za-z0-9._-]+)*)",
+    re.IGNORECASE,
+)
+_VERSION: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LONGEST_SECONDS: Final = 1e9  # beyond it, timers overflow
+
+
+def shown(value: object) -> str:
+    """A value for a message; a long one cut."""
+    text = repr(value)
+    return text if len(text) <= 100 else text[:100] + "…"
+
+
+def _require_text(name: str, value: object) -> None:
+    if not value:
+        raise _wrong(name, "is missing")
+    if not isinstance(value, str):
+        raise _wrong(name, f"is to be a text, not {type(value).__name__}")
+
+
+def _require_number(name: str, value: object, limit: int | None = None) -> None:
+    kinds = (int, float) if name.endswith("_seconds") else (int,)
+    most = _LONGEST_SECONDS if limit is None and name.endswith("_seconds") else limit
+    if type(value) not in kinds or not value > 0 or (most is not None and value > most):  # type: ignore[operator]
+        bound = "" if limit is None else f" and at most {limit}"
+        raise _wrong(name, f"is to be above 0{bound}, not {shown(value)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +72,9 @@ class SharedKey:
 
     def __post_init__(self) -> None:
         for name in ("account_name", "account_key"):
-            if not getattr(self, name):
-                raise _wrong(name, "is missing")
+            _require_text(name, getattr(self, name))
+        if not _ACCOUNT_NAME.fullmatch(self.account_name):
+            raise _wrong("account_name", f"is not an account's name: {shown(self.account_name)}")
         try:
             base64.b64decode(self.account_key, validate=True)
         except ValueError:
@@ -56,8 +88,11 @@ class SasToken:
     token: str = field(repr=False)
 
     def __post_init__(self) -> None:
+        _require_text("token", self.token)
         if not self.token.lstrip("?"):
             raise _wrong("token", "is missing")
+        if not _QUERY.fullmatch(self.token):
+            raise _wrong("token", "has characters that the query of an URL cannot have")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +116,8 @@ class RetrySettings:
     slowest_bytes_per_second: int = 256 * 1024
 
     def __post_init__(self) -> None:
-        if self.retries < 0:
-            raise _wrong("retries", f"is to be 0 or more, not {self.retries}")
+        if type(self.retries) is not int or self.retries < 0:
+            raise _wrong("retries", f"is to be 0 or more, not {shown(self.retries)}")
         for name in (
             "first_delay_seconds",
             "longest_delay_seconds",
@@ -90,8 +125,7 @@ class RetrySettings:
             "total_seconds",
             "slowest_bytes_per_second",
         ):
-            if not getattr(self, name) > 0:
-                raise _wrong(name, f"is to be above 0, not {getattr(self, name)}")
+            _require_number(name, getattr(self, name))
 
     def delay(self, attempt: int, jitter: float) -> float:
         """The seconds to wait after the failed attempt ``attempt`` (0 is the first).
@@ -127,7 +161,9 @@ class AzureBlobOptions:
         block_bytes: the bytes of one Put Block of a writer in block mode; blocks grow with the
             stream beyond 8 GiB.
         blocks_in_flight: how many Put Blocks of one writer are on their way at once.
-        read_range_bytes: the bytes of one ranged Get Blob of a reader.
+        read_range_bytes: the bytes of one ranged Get Blob of a reader that fetches ahead.
+        read_ranges_in_flight: how many ranges a reader fetches at once; with 1 it reads by one
+            request, which takes the least CPU and memory where one connection is fast enough.
         connections: the size of the connection pool.
         connect_timeout_seconds: to open a connection.
         pool_timeout_seconds: to get a connection, the wait for a free one of the pool included.
@@ -152,6 +188,7 @@ class AzureBlobOptions:
     block_bytes: int = 4 * MIB
     blocks_in_flight: int = 4
     read_range_bytes: int = 4 * MIB
+    read_ranges_in_flight: int = 4
     connections: int = 100
     connect_timeout_seconds: float = 10.0
     pool_timeout_seconds: float = 20.0
@@ -165,8 +202,15 @@ class AzureBlobOptions:
 
     def __post_init__(self) -> None:
         for name in ("account_url", "container"):
-            if not getattr(self, name):
-                raise _wrong(name, "is missing")
+            _require_text(name, getattr(self, name))
+        for name in ("use_env_settings", "verify_tls", "legacy_root_prefix"):
+            if not isinstance(getattr(self, name), bool):
+                raise _wrong(name, f"is to be True or False, not {shown(getattr(self, name))}")
+        if not isinstance(self.retry, RetrySettings):
+            raise _wrong("retry", f"is to be RetrySettings, not {shown(self.retry)}")
+        version = self.api_version
+        if version is not None and not (isinstance(version, str) and _VERSION.fullmatch(version)):
+            raise _wrong("api_version", f"is to be a date like 2021-12-02, not {shown(version)}")
         # Everything is put together from it: a slash at its end would be doubled.
         object.__setattr__(self, "account_url", self.account_url.rstrip("/"))
         if "?" in self.account_url:
@@ -177,17 +221,19 @@ class AzureBlobOptions:
             kind = type(self.credential).__name__
             raise _wrong("credential", f"is to be a SharedKey or a SasToken, not {kind}")
         if not _CONTAINER_NAME.fullmatch(self.container):
-            raise _wrong("container", f"is not a container name: {self.container!r}")
-        if self.root_directory.strip("/") and not is_path("/" + self.root_directory.strip("/")):
-            raise _wrong("root_directory", f"is not a path: {self.root_directory!r}")
+            raise _wrong("container", f"is not a container name: {shown(self.container)}")
+        root = self.root_directory
+        if not isinstance(root, str) or (root.strip("/") and not is_path("/" + root.strip("/"))):
+            raise _wrong("root_directory", f"is not a path: {shown(root)}")
         if self.write_mode not in ("append", "block"):
-            raise _wrong("write_mode", f"is 'append' or 'block', not {self.write_mode!r}")
+            raise _wrong("write_mode", f"is 'append' or 'block', not {shown(self.write_mode)}")
         for name, limit in (
             ("max_content_bytes", MAX_PUT_BLOB_BYTES),
             ("append_block_bytes", MAX_APPEND_BLOCK_BYTES),
             ("block_bytes", MAX_STAGED_BLOCK_BYTES),
             ("blocks_in_flight", None),
             ("read_range_bytes", None),
+            ("read_ranges_in_flight", None),
             ("connections", None),
             ("connect_timeout_seconds", None),
             ("pool_timeout_seconds", None),
@@ -195,21 +241,17 @@ class AzureBlobOptions:
             ("copy_poll_seconds", None),
             ("copy_timeout_seconds", None),
         ):
-            value = getattr(self, name)
-            if not value > 0 or (limit is not None and value > limit):
-                bound = "" if limit is None else f" and at most {limit}"
-                raise _wrong(name, f"is to be above 0{bound}, not {value}")
+            _require_number(name, getattr(self, name), limit)
 
 
 def _is_endpoint(url: str) -> bool:
     try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018 -- a ValueError if it is no number
+        urlsplit(url).port  # noqa: B018 -- a ValueError if it is no number
     except ValueError:
         return False
-    # A user and a password in it would be shown by our repr.
-    is_plain = parts.hostname and not parts.fragment and parts.username is None
-    return parts.scheme in ("https", "http") and bool(is_plain)
+    # No user and password, which our repr would show; no dot segments, which would be folded.
+    match = _URL.fullmatch(url)
+    return match is not None and {".", ".."}.isdisjoint(match["path"].split("/"))
 
 
 def _wrong(parameter: str, reason: str) -> ConfigurationError:

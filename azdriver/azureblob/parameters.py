@@ -13,12 +13,14 @@ from azdriver.azureblob.options import (
     RetrySettings,
     SasToken,
     SharedKey,
+    shown,
 )
 from azdriver.errors import ConfigurationError
 
 __all__ = ["options_from_connection_string", "options_from_parameters"]
 
 _DEFAULT_REALM: Final = "core.windows.net"
+_HOST: Final = re.compile(r"[A-Za-z0-9.-]+")
 
 # https://learn.microsoft.com/azure/storage/common/storage-use-azurite: public, the same everywhere.
 _DEVELOPMENT_STORAGE: Final = (
@@ -62,11 +64,11 @@ def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
     Raises:
         ConfigurationError: naming the parameter that is missing, unknown, contradictory or wrong.
     """
-    given = {key.lower(): value for key, value in parameters.items() if value is not None}
+    given = {str(key).lower(): value for key, value in parameters.items() if value is not None}
     known = sorted({*_CONNECTION, *_OPTIONS, *_RETRY, *_LAYOUT})
     for key in given:
         if key not in known:
-            raise _wrong(key, f"is unknown; there are: {', '.join(known)}")
+            raise _wrong(key[:100], f"is unknown; there are: {', '.join(known)}")
     if "container" not in given:
         raise _wrong("container", "is missing")
     try:
@@ -107,7 +109,7 @@ def _integer(parameter: str, value: object) -> int:
     try:
         return int(str(value))
     except ValueError:
-        raise _wrong(parameter, f"is to be a whole number, not {value!r}") from None
+        raise _wrong(parameter, f"is to be a whole number, not {shown(value)}") from None
 
 
 def _boolean(parameter: str, value: object) -> bool:
@@ -115,7 +117,7 @@ def _boolean(parameter: str, value: object) -> bool:
     try:
         return words[str(value).lower()]
     except KeyError:
-        raise _wrong(parameter, f"is to be true or false, not {value!r}") from None
+        raise _wrong(parameter, f"is to be true or false, not {shown(value)}") from None
 
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -138,7 +140,7 @@ def _seconds(parameter: str, value: object) -> float:
         return float(text)
     parts = _DURATION_PART.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise _wrong(parameter, f"is to be seconds or a duration such as 100ms, not {value!r}")
+        raise _wrong(parameter, f"is to be seconds or a duration such as 100ms, not {shown(value)}")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
@@ -175,6 +177,7 @@ _OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
     "blocksinflight": ("blocks_in_flight", _integer),
     "writemode": ("write_mode", _text),
     "readrangebytes": ("read_range_bytes", _integer),
+    "readrangesinflight": ("read_ranges_in_flight", _integer),
     "connections": ("connections", _integer),
     "connecttimeout": ("connect_timeout_seconds", _seconds),
     "readtimeout": ("read_timeout_seconds", _seconds),
@@ -216,6 +219,8 @@ def _connection(given: Mapping[str, Any]) -> tuple[str, Credential]:
     realm = _text("realm", given.get("realm", _DEFAULT_REALM))
     if "realm" in given and "serviceurl" in given:
         raise _wrong("realm", "contradicts serviceurl: give one of them")
+    if not _HOST.fullmatch(realm):
+        raise _wrong("realm", f"is not the name of a host: {shown(realm)}")
     account_url = _text("serviceurl", given.get("serviceurl", f"https://{account}.blob.{realm}"))
     return account_url.rstrip("/"), _credential(account, given)
 
@@ -226,7 +231,9 @@ def _credential(account: str, given: Mapping[str, Any]) -> Credential:
         raise _wrong("credentials", "is to be a mapping with a type")
     kind = credentials.get("type", "shared_key")
     if kind != "shared_key":
-        raise _wrong("credentials", f"of the type {kind!r} are not supported, but shared_key is")
+        raise _wrong(
+            "credentials", f"of the type {shown(kind)} are not supported, but shared_key is"
+        )
     if "accountkey" in given and "sastoken" in given:
         raise _wrong("sastoken", "contradicts accountkey: give one of them")
     if "sastoken" in given:
@@ -237,6 +244,7 @@ def _credential(account: str, given: Mapping[str, Any]) -> Credential:
 
 
 def _parse_connection_string(connection_string: str) -> tuple[str, Credential]:
+    _text("connectionstring", connection_string)
     fields: dict[str, str] = {}
     for part in connection_string.strip().rstrip(";").split(";"):
         key, separator, value = part.partition("=")

@@ -1,22 +1,21 @@
-"""Reading a blob: ranged Get Blobs pinned to one version, resumed where a body was cut."""
+"""Reading a blob: the first range as it comes, the next ones fetched ahead, in order."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
-from azure.core.exceptions import AzureError, HttpResponseError, IncompleteReadError
+from azure.core.exceptions import HttpResponseError
 
-from azdriver.azureblob.blobs import head, is_changed, quoted
+from azdriver.azureblob.blobs import head, quoted
 from azdriver.azureblob.client import Clients
-from azdriver.azureblob.lean import BlobStream, size_of_unsatisfiable
+from azdriver.azureblob.lean import size_of_unsatisfiable
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.retry import is_ambiguous
+from azdriver.azureblob.rangedownload import RangeAhead, RangeDownload
 from azdriver.azureblob.translate import translated
-from azdriver.errors import ConcurrentWriteError, PathNotFoundError
+from azdriver.errors import PathNotFoundError
 from azdriver.filewriter import as_bytes_view
 from azdriver.paths import StoragePath
 
@@ -26,25 +25,31 @@ __all__ = ["BlobReader"]
 class BlobReader:
     """The ``FileReader`` of the contract.
 
-    Cancelling a call loses no byte: the next one goes on where the cancelled one stood.
+    The first range is handed on as it arrives. When more than its first chunk is asked for, the
+    next ranges are fetched ahead, as many at once as the options say, all of one version; what is
+    in memory is at most these ranges. Cancelling a call loses no byte: the next one goes on where
+    the cancelled one stood.
     """
 
     def __init__(self, clients: Clients, path: StoragePath, name: BlobName, *, whole: bool) -> None:
+        options = clients.options
         self._clients = clients
         self._path = path
         self._name = name
-        self._range_bytes = None if whole else clients.options.read_range_bytes
+        self._ranges_at_once = 1 if whole else options.read_ranges_in_flight
+        # In one request where nothing is fetched ahead: the connection is its own buffer.
+        self._range_bytes = options.read_range_bytes if self._ranges_at_once > 1 else None
         self._operation = "get_content" if whole else "reader"  # for errors
         self._size = 0
         self._etag: str | None = None
-        self._position = 0  # of the next byte from the service
+        self._started = 0  # the first byte that was asked for
+        self._position = 0  # of the next byte to be received
+        self._next = 0  # where the next range begins that is to be asked for
         self._end = 0  # behind the last byte that is wanted
-        self._stream: BlobStream | None = None
-        self._body: AsyncIterator[bytes] | None = None
+        self._ranges: deque[RangeDownload | RangeAhead] = deque()
         self._chunks: deque[bytes] = deque()  # received, not yet handed out
         self._held = 0  # bytes in _chunks
         self._closed = False
-        self._failures = 0  # in a row, without a byte in between
 
     @classmethod
     async def open(
@@ -65,13 +70,13 @@ class BlobReader:
             name: which blob.
             offset: the first byte.
             length: at most so many bytes; None for all.
-            whole: in one Get Blob, whatever the size.
+            whole: in one Get Blob, whatever the size; nothing is fetched ahead.
 
         Raises:
             PathNotFoundError: there is no such blob.
         """
         reader = cls(clients, path, name, whole=whole)
-        reader._position = offset
+        reader._started = reader._position = reader._next = offset
         with translated(path, reader._operation):
             if length == 0:
                 await reader._look()
@@ -103,7 +108,18 @@ class BlobReader:
         self._end = max(
             offset, stream.size if length is None else min(stream.size, offset + length)
         )
-        self._use(stream)
+        self._next = min(self._end, offset + stream.length)
+        self._ranges.append(
+            RangeDownload(
+                self._clients,
+                self._path,
+                self._name,
+                first=offset,
+                end=self._next,
+                etag=stream.etag,
+                stream=stream,
+            )
+        )
 
     @property
     def size(self) -> int:
@@ -156,7 +172,8 @@ class BlobReader:
         self._closed = True
         self._chunks.clear()
         self._held = 0
-        await self._drop()
+        while self._ranges:
+            await self._ranges.popleft().close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,59 +206,30 @@ class BlobReader:
     async def _receive(self) -> bool:
         """Get one more chunk; False at the end."""
         with translated(self._path, self._operation):
-            while self._position < self._end:
-                try:
-                    chunk = await self._next_chunk()
-                except AzureError as error:
-                    await self._drop()
-                    await self._consider(error)
-                    continue
-                except BaseException:
-                    # A body whose reading was cancelled holds its connection until it is closed.
-                    await self._drop()
-                    raise
+            if self._position > self._started:  # more than one chunk is wanted
+                self._fetch_ahead()
+            while self._ranges:
+                chunk = await self._ranges[0].next_chunk()
                 if chunk:
-                    self._failures = 0
                     self._position += len(chunk)
                     self._held += len(chunk)
                     self._chunks.append(chunk)
                     return True
-        await self._drop()
+                await self._ranges.popleft().close()
+                self._fetch_ahead()
         return False
 
-    async def _next_chunk(self) -> bytes:
-        """The next bytes; none where a range ends."""
-        if self._body is None:
-            span = self._range_bytes or self._end - self._position
-            last = min(self._position + span, self._end) - 1
-            stream = await self._clients.lean.get(
-                self._name, first=self._position, last=last, etag=self._etag
+    def _fetch_ahead(self) -> None:
+        while self._next < self._end and len(self._ranges) < self._ranges_at_once:
+            end = min(self._end, self._next + (self._range_bytes or self._end))
+            assert self._etag is not None
+            download = RangeDownload(
+                self._clients,
+                self._path,
+                self._name,
+                first=self._next,
+                end=end,
+                etag=self._etag,
             )
-            self._use(stream)
-            if stream.first != self._position or stream.length == 0:
-                raise IncompleteReadError("the answer holds another range than asked for")
-        assert self._body is not None
-        chunk = await anext(self._body, b"")
-        if not chunk:
-            await self._drop()
-        return chunk[: self._end - self._position]
-
-    async def _consider(self, error: AzureError) -> None:
-        """Wait before going on; or raise what ends the reading."""
-        if is_changed(error):
-            raise ConcurrentWriteError(
-                DRIVER_NAME, self._path, "overwritten or deleted while it was read"
-            ) from error
-        self._failures += 1
-        if not is_ambiguous(error) or self._failures > self._clients.options.retry.retries:
-            raise error
-        await self._clients.retrier.pause(self._failures - 1)
-
-    def _use(self, stream: BlobStream) -> None:
-        self._stream = stream
-        self._body = aiter(stream)
-
-    async def _drop(self) -> None:
-        stream, self._stream, self._body = self._stream, None, None
-        if stream is not None:
-            await stream.close()
+            self._ranges.append(RangeAhead(download) if self._ranges_at_once > 1 else download)
+            self._next = end

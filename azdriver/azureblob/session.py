@@ -30,6 +30,7 @@ READ_BUFFER_BYTES: Final = 512 * 1024
 # Of an answer that is read whole. The longest is a listing: 5,000 blobs of some 1,200 bytes each
 # and a name of up to 1,024 characters of up to 4 bytes.
 MAX_ANSWER_BYTES: Final = 32 * 1024 * 1024
+MAX_ANSWER_TAGS: Final = 2_000_000  # some 60 a blob; parsed, each takes about 100 bytes
 
 _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 
@@ -149,6 +150,8 @@ class BoundedAnswer:
         # In another charset the text of the next check would be other bytes.
         if charset is not None and charset[1].lower() not in ("utf-8", "utf8", "us-ascii"):
             raise DecodeError(f"an answer in another charset than UTF-8: {charset[1][:20]}")
+        if body.count(b"<") > MAX_ANSWER_TAGS:
+            raise DecodeError(f"an answer of more than {MAX_ANSWER_TAGS} tags")
         # Entities are declared in a DOCTYPE, which no answer of the service has.
         if b"<!DOCTYPE" in body:
             raise DecodeError("XML with a DOCTYPE")

@@ -160,7 +160,7 @@ class AppendBlobWriter(BlockStreamWriter):
                 if etag is None:
                     raise
                 return etag
-            return str(answer["etag"])
+            return checked_etag(answer["etag"])
 
         async def look() -> str | None:
             return await self._find(block)

@@ -60,9 +60,8 @@ class Write(_Timed):
         legacy: whether what it writes is a legacy version.
         migrates: if a legacy version is there (the one of the condition, if that is a version),
             it may be deleted before the write, as an instant of its own.
-        echoes: how often it may have taken effect once more. Looked at only by
-            ``check(..., echoes=True)``.
-        echo_onto_absent: an echo happens only where nothing is.
+        echoes: how often it may have taken effect once more, where nothing was there. Looked at
+            only by ``check(..., documented=True)``.
     """
 
     version: str
@@ -71,7 +70,6 @@ class Write(_Timed):
     legacy: bool = False
     migrates: bool = False
     echoes: int = 0
-    echo_onto_absent: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +91,12 @@ class Delete(_Timed):
         outcome: ``"ok"``: something was there; ``"missing"``: nothing was; or ``"unknown"``.
         only: deletes nothing but this version.
         or_missing: ``"ok"`` is right as well where nothing was there.
-        echoes: as of :class:`Write`.
-        unsure: ``or_missing``, but only for ``check(..., echoes=True)``.
+        unsure: ``or_missing``, but only for ``check(..., documented=True)``.
     """
 
     outcome: Literal["ok", "missing", "unknown"] = "ok"
     only: str | None = None
     or_missing: bool = False
-    echoes: int = 0
     unsure: bool = False
 
 
@@ -181,24 +177,24 @@ class _Open:
 
 
 def check(
-    operations: Iterable[Operation], *, echoes: bool = False, stop_after: int = 100
+    operations: Iterable[Operation], *, documented: bool = False, stop_after: int = 100
 ) -> list[Violation]:
     """Check the whole history of one path, which began with nothing there.
 
     Args:
         operations: in any order.
-        echoes: also accept what :attr:`Write.echoes`, :attr:`Delete.echoes` and
-            :attr:`Delete.unsure` say. Off by default: it is a documented weakness, no model.
+        documented: also accept what :attr:`Write.echoes` and :attr:`Delete.unsure` say. Off by
+            default: these are documented limits of a driver, and no register does so.
         stop_after: so many violations are enough. After each the check goes on as well as it
             can, so only the first is certain to be one.
     """
-    return _Check(list(operations), echoes, stop_after).run()
+    return _Check(list(operations), documented, stop_after).run()
 
 
 class _Check:
-    def __init__(self, operations: list[Operation], echoes: bool, stop_after: int) -> None:
+    def __init__(self, operations: list[Operation], documented: bool, stop_after: int) -> None:
         self._operations = operations
-        self._echoes = echoes
+        self._documented = documented
         self._stop_after = stop_after
         writes = [operation for operation in operations if isinstance(operation, Write)]
         versions = [write.version for write in writes]
@@ -371,12 +367,8 @@ class _Check:
             steps.append(
                 _Step(lambda state, done: not done & bit and state in legacy, NOTHING, migration)
             )
-        if write.outcome != "refused" and self._echoes:
-            onto_absent = write.echo_onto_absent
-            steps += [
-                self._echo(number, bit, lambda state: state == NOTHING or not onto_absent)
-                for _ in range(write.echoes)
-            ]
+        if write.outcome != "refused" and self._documented:
+            steps += [self._echo(number, bit) for _ in range(write.echoes)]
         return steps
 
     def _delete(self, delete: Delete) -> list[_Step]:
@@ -384,7 +376,7 @@ class _Check:
         if delete.outcome == "missing":
             return [_Step(lambda state, done: state == NOTHING, None, bit)]
         only = None if delete.only is None else self._number(delete.only)
-        or_missing = delete.or_missing or (self._echoes and delete.unsure)
+        or_missing = delete.or_missing or (self._documented and delete.unsure)
 
         def holds(state: int, done: int) -> bool:
             if done & bit:
@@ -393,18 +385,14 @@ class _Check:
                 return or_missing
             return only is None or state == only
 
-        steps = [_Step(holds, NOTHING, bit)]
-        if self._echoes:
-            steps += [
-                self._echo(NOTHING, bit, lambda state: state != NOTHING)
-                for _ in range(delete.echoes)
-            ]
-        return steps
+        return [_Step(holds, NOTHING, bit)]
 
-    def _echo(self, number: int, own: int, where: Callable[[int], bool]) -> _Step:
+    def _echo(self, number: int, own: int) -> _Step:
         bit = self._bit()
         return _Step(
-            lambda state, done: bool(done & own) and not done & bit and where(state), number, bit
+            lambda state, done: bool(done & own) and not done & bit and state == NOTHING,
+            number,
+            bit,
         )
 
     def _number(self, version: str) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import importlib
 import json
 import os
 import sys
 import threading
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from benchmarks.standin.service import ACCOUNT, CONTROL, Answer, Request, Service
 
@@ -155,9 +156,7 @@ class _Connection(asyncio.BufferedProtocol):
         if self._transport.is_closing():
             return
         answer = self._service.answer(
-            Request(
-                self._method, self._path, self._query, self._headers, self._body, self._length
-            )
+            Request(self._method, self._path, self._query, self._headers, self._body, self._length)
         )
         self._body = None
         blob, length = answer.blob, answer.length or len(answer.body)
@@ -221,9 +220,7 @@ class _Connection(asyncio.BufferedProtocol):
 async def _serve(port: int) -> None:
     service = Service()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(
-        lambda: _Connection(service), "127.0.0.1", port, backlog=1024
-    )
+    server = await loop.create_server(lambda: _Connection(service), "127.0.0.1", port, backlog=1024)
     bound = server.sockets[0].getsockname()[1]
     print(
         json.dumps(
@@ -253,7 +250,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0 for any free one")
     port: int = parser.parse_args().port
     try:
-        import uvloop
+        uvloop: Any = importlib.import_module("uvloop")
     except ImportError:
         print("the stand-in runs without uvloop, at half its speed", file=sys.stderr)
         asyncio.run(_serve(port))

@@ -189,9 +189,9 @@ class Service:
     @staticmethod
     def _check(blob: Blob | None, headers: dict[str, str]) -> None:
         wanted = headers.get("if-match")
-        if wanted is not None and wanted != "*":
-            if blob is None or blob.etag.strip('"') != wanted.strip('"'):
-                raise _Refusal(412, "ConditionNotMet")
+        is_conditional = wanted is not None and wanted != "*"
+        if is_conditional and (blob is None or blob.etag.strip('"') != str(wanted).strip('"')):
+            raise _Refusal(412, "ConditionNotMet")
         if headers.get("if-none-match") == "*" and blob is not None:
             raise _Refusal(409, "BlobAlreadyExists")
 

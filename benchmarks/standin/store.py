@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Final
 from xml.sax.saxutils import escape
 
-__all__ = ["BLOCK", "APPEND", "Blob", "Container", "Pieces", "now_text"]
+__all__ = ["APPEND", "BLOCK", "Blob", "Container", "Pieces", "now_text"]
 
 BLOCK: Final = "BlockBlob"
 APPEND: Final = "AppendBlob"
@@ -207,7 +207,9 @@ class Container:
             cut = name.find(delimiter, len(prefix)) if delimiter else -1
             if cut >= 0:
                 directory = name[: cut + len(delimiter)]
-                entries.append(f"<BlobPrefix><Name>{escape(directory)}</Name></BlobPrefix>".encode())
+                entries.append(
+                    f"<BlobPrefix><Name>{escape(directory)}</Name></BlobPrefix>".encode()
+                )
                 at = bisect_right(names, directory + _LAST_NAME, at)
             else:
                 entries.append(blobs[name].listed(name, include_metadata))

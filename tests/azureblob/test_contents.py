@@ -300,3 +300,19 @@ async def test_a_content_larger_than_a_block_is_one_put_blob(
     requests.clear()
     assert await driver.get_content(PATH) == content
     assert [request.operation for request in requests] == ["Get Blob"]
+
+
+@pytest.mark.parametrize("lost", [lose_answer, reset])
+async def test_a_conditional_put_migrates_although_the_deletions_answer_was_lost(
+    azurite_server: AzuriteServer,
+    container: str,
+    driver: AzureBlobDriver,
+    sdk: ContainerClient,
+    lost: Callable[..., Fault],
+) -> None:
+    """The legacy content is deleted by then: calling it a failed precondition would lose both."""
+    await plant_append_blob(sdk.get_blob_client(PATH[1:]), b"legacy")
+    etag = (await driver.stat(PATH)).etag
+    async with with_faults(azurite_server, container, lost(on="Delete Blob")) as putting:
+        await putting.put_content(PATH, b"new", if_match=etag)
+    assert await driver.get_content(PATH) == b"new"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -36,6 +38,15 @@ def opened(
     )
 
 
+async def _an_hour_ago(request: Any, send: Send) -> Any:
+    response = await send()
+    if "Last-Modified" in response.headers:
+        response.headers["Last-Modified"] = format_datetime(
+            datetime.now(UTC) - timedelta(hours=1), usegmt=True
+        )
+    return response
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -52,7 +63,8 @@ def opened(
 async def test_a_lost_answer_is_looked_after(
     azurite_server: AzuriteServer, container: str, fault: Fault
 ) -> None:
-    async with opened(azurite_server, container, fault) as driver:
+    aged = Fault("aged", _an_hour_ago, on="Get Blob Properties", times=None)
+    async with opened(azurite_server, container, fault, aged) as driver:
         await driver.put_content("/source", b"content")
         await driver.put_content("/dest", b"older")
         await driver.move("/source", "/dest")

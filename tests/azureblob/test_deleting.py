@@ -52,7 +52,6 @@ async def test_a_tree_of_5200_goes_by_pages_and_batches(
         answer(202, headers={"Content-Type": "text/plain"}, body=b"?", on="Blob Batch"),
         answer(501, "NotImplemented", on="Blob Batch", times=None),
         lose_answer(on="Delete Blob"),
-        reset(on="Delete Blob"),
     ],
     ids=lambda fault: f"{fault.on}: {fault.name}",
 )

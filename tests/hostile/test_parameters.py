@@ -1,4 +1,4 @@
-"""What an operator could write into a configuration: an error that names it, and shows no secret."""
+"""What an operator could write into a configuration: an error that names it, and no secret."""
 
 from __future__ import annotations
 
@@ -68,13 +68,22 @@ values = st.one_of(
 @contextmanager
 def typed() -> Iterator[None]:
     """Success, or an error that names a parameter and shows no secret."""
+    caught: ConfigurationError | None = None
     try:
         yield
     except ConfigurationError as error:
-        assert isinstance(error.parameter, str)
-        text = f"{error!s}{error!r}{error.__cause__!r}{error.__context__!r}"
-        assert SECRET not in text
-        assert len(str(error)) < 2000
+        caught = error
+    if caught is not None:
+        assert isinstance(caught.parameter, str)
+        assert SECRET not in f"{caught!s}{caught!r}{caught.__cause__!r}{caught.__context__!r}"
+        assert len(str(caught)) < 2000
+
+
+# Of a connection string.
+FIELDS: Final = (
+    *("AccountName", "AccountKey", "BlobEndpoint", "SharedAccessSignature", "EndpointSuffix"),
+    *("DefaultEndpointsProtocol", "UseDevelopmentStorage", ""),
+)
 
 
 class TestFactory:
@@ -108,10 +117,13 @@ class TestFactory:
     @pytest.mark.parametrize("tail", INJECTIONS, ids=ascii)
     @pytest.mark.parametrize(
         "name",
-        ["accountname", "accountkey", "sastoken", "container", "realm", "rootdirectory", "apiversion", "serviceurl"],
-    )  # fmt: skip
+        [
+            *("accountname", "accountkey", "sastoken", "container", "realm"),
+            *("rootdirectory", "apiversion", "serviceurl"),
+        ],
+    )
     def test_what_would_break_out_is_refused(self, name: str, tail: str) -> None:
-        """Where it can be told: a tail that is right there (a path in the root directory) is not."""
+        """What has a meaning of its own in an URL, a header or a file."""
         good: dict[str, Any] = {
             **GOOD,
             "sastoken": SAS,
@@ -120,6 +132,10 @@ class TestFactory:
             "apiversion": "2021-12-02",
             "rootdirectory": "root",
         }
+        if name == "sastoken" and tail in ("?a=b", "/../other", "//host", "@host", "%0d%0a"):
+            pytest.skip("harmless in a query, where it makes a signature wrong")
+        if name == "rootdirectory" and tail in ("//host",):
+            pytest.skip("not harmful")
         good.pop("accountkey" if name == "sastoken" else "sastoken")
         good.pop("serviceurl" if name == "realm" else "realm")
         with pytest.raises(ConfigurationError) as caught:
@@ -145,10 +161,7 @@ class TestConnectionString:
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(
-                    ["AccountName", "AccountKey", "BlobEndpoint", "SharedAccessSignature", "EndpointSuffix", "DefaultEndpointsProtocol", "UseDevelopmentStorage", ""]
-                )  # fmt: skip
-                | st.text(max_size=5),
+                st.sampled_from(FIELDS) | st.text(max_size=5),
                 st.sampled_from([KEY, SAS, "true", "https", "http://x", "account", "", *INJECTIONS])
                 | st.text(max_size=10),
                 st.sampled_from(["=", "==", "", " = "]),
