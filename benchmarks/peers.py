@@ -175,19 +175,14 @@ def spans_of(size: int, part: int) -> Iterator[tuple[int, int]]:
 
 # azdriver.
 
-# What a setting of ours may be called there: the first one that exists is taken.
+# What a setting of ours is called there: the first one that exists is taken.
 _TUNED_OPTIONS: Final[dict[str, Sequence[str]]] = {
     "connections": ("connections",),
-    "in_flight": ("blocks_in_flight", "block_concurrency", "write_concurrency"),
-    "part_bytes": ("block_bytes", "staged_block_bytes"),
-    "ranges_in_flight": (
-        "ranges_in_flight",
-        "read_ranges_in_flight",
-        "read_concurrency",
-        "read_ahead",
-    ),
+    "in_flight": ("blocks_in_flight",),
+    "part_bytes": ("block_bytes",),
+    "ranges_in_flight": ("read_ranges_in_flight",),
     "range_bytes": ("read_range_bytes",),
-    "sdk_lane": ("lean_lane", "use_lean_lane", "lane"),
+    "lean_lane": ("lean_lane", "use_lean_lane"),
 }
 
 
@@ -282,7 +277,7 @@ class AzdriverOneRange(Azdriver):
 class AzdriverSdkLane(Azdriver):
     """The switch back to the SDK's own calls."""
 
-    options: ClassVar[dict[str, Any]] = {"sdk_lane": False}
+    options: ClassVar[dict[str, Any]] = {"lean_lane": False}
 
 
 # The SDK, as a plain user has it.

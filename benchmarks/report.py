@@ -516,6 +516,7 @@ class Plots:
                 "font.family": "sans-serif",
                 "font.size": 9,
                 "axes.edgecolor": INK,
+                "axes.facecolor": "none",
                 "axes.labelcolor": INK,
                 "axes.titlesize": 10,
                 "axes.titlecolor": INK,
@@ -532,11 +533,11 @@ class Plots:
         """The names of the files."""
         self.directory.mkdir(parents=True, exist_ok=True)
         drawn = [
-            self._bars("small", [SMALL[2], SMALL[6], SMALL_WALL[1]], "less is better, ops/s more"),
-            self._bars("writes", [WRITES[0], WRITES[7], WRITES[8], WRITES[6]], "MB/s: more"),
-            self._bars("reads", [READS[0], READS[1], READS[5], READS[7]], "MB/s: more"),
-            self._bars("trees", [TREES[0], TREES[1], TREES[3], TREES[6]], "less is better"),
-            self._bars("memory", [WRITES[2], READS[2], SMALL_WALL[5]], "less is better"),
+            self._bars("small", [SMALL[2], SMALL[6], SMALL_WALL[1]]),
+            self._bars("writes", [WRITES[0], WRITES[7], WRITES[8], WRITES[6]]),
+            self._bars("reads", [READS[0], READS[1], READS[5], READS[7]]),
+            self._bars("trees", [TREES[0], TREES[1], TREES[3], TREES[6]]),
+            self._bars("memory", [WRITES[2], READS[2], SMALL_WALL[5]]),
             self._race(),
         ]
         return [name for name in drawn if name]
@@ -547,7 +548,7 @@ class Plots:
         self.plt.close(figure)
         return path.name
 
-    def _bars(self, name: str, columns: Sequence[Column], _: str) -> str:
+    def _bars(self, name: str, columns: Sequence[Column]) -> str:
         """A panel a column, a bar a peer."""
         panels: list[tuple[Column, dict[str, float]]] = []
         for column in columns:
@@ -572,7 +573,7 @@ class Plots:
             return ""
         rows = max(len(found) for _, found in panels)
         figure, axes = self.plt.subplots(
-            1, len(panels), figsize=(3.1 * len(panels), 0.9 + 0.27 * rows), squeeze=False
+            1, len(panels), figsize=(3.1 * len(panels), 1.1 + 0.27 * rows), squeeze=False
         )
         for axis, (column, found) in zip(axes[0], panels, strict=True):
             names = sorted(found, key=lambda peer: (peer.startswith("azdriver"), peer))
@@ -583,6 +584,8 @@ class Plots:
             axis.spines["bottom"].set_visible(False)
             axis.tick_params(bottom=False, labelbottom=False, left=False)
             axis.set_xlim(0, max(found.values()) * 1.25 or 1)
+            is_rate = column.title.endswith(("MB/s", "per s"))
+            axis.set_xlabel("more is better" if is_rate else "less is better", fontsize=7)
         figure.tight_layout(w_pad=2)
         return self._save(figure, name)
 

@@ -196,19 +196,26 @@ async def put(run: Run) -> Row:
 
 
 async def _produced(size: int, bytes_per_second: float) -> AsyncIterator[bytes]:
-    """Chunks of 256 KiB, at a pace if there is one, as a client's upload brings them."""
-    chunks = [random.Random(n).randbytes(CHUNK_BYTES) for n in range(16)]
-    began = time.perf_counter()
+    """Chunks of 256 KiB, at a pace if there is one, as a client's upload brings them.
+
+    Each is an object of its own, as from a socket: a peer that keeps them pays for their memory.
+    """
+    chunks = [memoryview(random.Random(n).randbytes(CHUNK_BYTES)) for n in range(16)]
+    due = time.perf_counter()
     made = 0
     for chunk in itertools.cycle(chunks):
         if made == size:
             return
-        part = chunk if size - made >= CHUNK_BYTES else chunk[: size - made]
+        part = bytes(chunk[: size - made])
         made += len(part)
         if bytes_per_second:
-            wait = began + made / bytes_per_second - time.perf_counter()
-            if wait > 0:
-                await asyncio.sleep(wait)
+            # While its consumer is busy a producer gets ahead by what fits into a socket's
+            # buffer, here a chunk, and by no more.
+            step = len(part) / bytes_per_second
+            now = time.perf_counter()
+            due = max(due, now - step) + step
+            if due > now:
+                await asyncio.sleep(due - now)
         yield part
 
 

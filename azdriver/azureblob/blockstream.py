@@ -24,16 +24,21 @@ class Block:
 
     Attributes:
         offset: where in the stream it begins, in bytes.
-        data: its bytes.
+        data: its bytes; let go of once they are stored.
+        size: how many bytes.
         name: what the service calls it, where blocks have names.
         error: why it could not be stored.
     """
 
     offset: int
     data: bytearray
+    size: int = field(init=False)
     name: str = ""
     error: StorageDriverError | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.data)
 
     @property
     def is_stored(self) -> bool:
@@ -89,7 +94,7 @@ class BlockStreamWriter(BaseFileWriter):
     @property
     def _sent(self) -> int:
         """Bytes of the blocks that were sent and are not counted as stored."""
-        return sum(len(block.data) for block in self._blocks)
+        return sum(block.size for block in self._blocks)
 
     async def _accept(self, data: memoryview) -> None:
         await self._raise_failure()
@@ -163,7 +168,7 @@ class BlockStreamWriter(BaseFileWriter):
 
     def _count_stored(self, _: asyncio.Task[None]) -> None:
         while self._blocks and self._blocks[0].is_stored:
-            self._stored += len(self._blocks.popleft().data)
+            self._stored += self._blocks.popleft().size
 
     async def _send(self, block: Block) -> None:
         """The task that sends one block; what fails is kept for the writer's next call."""
@@ -185,5 +190,7 @@ class BlockStreamWriter(BaseFileWriter):
             )
             block.error.__cause__ = error
         finally:
+            # It may have to be counted for long, until the blocks before it have arrived too.
+            block.data = bytearray()
             if block.error is not None and self._failure is None:
                 self._failure = block.error

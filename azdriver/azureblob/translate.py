@@ -117,6 +117,8 @@ def _unforeseen_error(error: Exception, path: str, operation: str) -> BackendErr
     reason = f"malformed answer: {kind}" if isinstance(error, _MALFORMED) else kind
     # An error's own answer that could not be read: its status still says something.
     answer = error.__context__
+    while answer is not None and not isinstance(answer, HttpResponseError):
+        answer = answer.__context__
     if not isinstance(answer, HttpResponseError):
         return BackendError(DRIVER_NAME, path, operation, reason=reason)
     request_id = _header(answer, "x-ms-request-id")[:100] or None

@@ -305,7 +305,8 @@ class _Worker:
         }[load.variant]
 
     async def run(self) -> None:
-        kinds, shares = list(SHARES), list(SHARES.values())
+        possible = {k: n for k, n in SHARES.items() if k != "move" or len(self._paths) > 1}
+        kinds, shares = list(possible), list(possible.values())
         while self._budget[0] > 0:
             self._budget[0] -= 1
             (kind,) = self._random.choices(kinds, shares)

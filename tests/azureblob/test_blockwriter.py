@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -83,6 +84,29 @@ async def test_blocks_are_staged_several_at_once_but_no_more_than_said(
             await writer.commit()
         assert await driver.get_content(PATH) == DATA
     assert most == 3
+
+
+async def test_blocks_that_are_stored_are_let_go_of_although_the_first_is_not(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(request: Any, send: Send) -> Any:
+        await gate.wait()
+        return await send()
+
+    slow = Fault("slow", wait, on="Put Block", after=1)  # the first block behind the declaration
+    async with opened(azurite_server, container, slow, block_bytes=100_000) as driver:
+        async with driver.writer(PATH) as writer:
+            tracemalloc.start()
+            for _ in range(100):
+                await writer.write(bytes(100_000))
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert writer.size == 10_000_000
+            gate.set()
+            await writer.commit()
+    assert held < 20 * 100_000  # of a hundred blocks
 
 
 async def test_another_process_goes_on_where_the_staged_blocks_end(

@@ -976,9 +976,9 @@ def cells(
 ) -> Iterator[tuple[Target, Hostile]]:
     """Each request with each lie that is one about it.
 
-    The default run takes a third of them, and a ninth for the second and later requests of a
-    kind; another third for each operation, so that each lie has its turn. ``AZDRIVER_SOAK`` takes
-    them all.
+    The default run takes a fourth of them, and a 16th for the second and later requests of a
+    kind; another fourth for each operation, so that each lie has its turn. ``AZDRIVER_SOAK``
+    takes them all.
     """
     shift = list(OPERATIONS).index(name)
     for turn, (target, request) in enumerate(targets.items()):
@@ -990,7 +990,7 @@ def cells(
                 continue
             if hostile.lie(request, answer) == answer:
                 continue
-            every = 3 if target[1] == 0 else 9
+            every = 4 if target[1] == 0 else 16
             if "AZDRIVER_SOAK" in os.environ or (number + turn + shift) % every == 0:
                 yield target, hostile
 
@@ -1060,7 +1060,7 @@ async def struck(
         fault = fault_of(name, result, right, consistent=hostile.consistent)
     for request in server.requests:
         inner = re.findall(rb"^(?:DELETE|PUT|GET) (/[^ ?]*)", request.body, re.MULTILINE)
-        for path in [request.path, *(f"/account{unquote(part.decode())}" for part in inner)]:
+        for path in [request.path, *(unquote(part.decode()) for part in inner)]:
             if not f"{posixpath.normpath(path)}/".startswith("/account/cage/"):
                 fault = fault or f"a request to {path}"
     if server.visitors:
