@@ -8,12 +8,23 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 # In this order, with the tests last: their summary is what one wants to see.
-nox.options.sessions = ["lint", "typing", "tour-small", "minimums", "tests-3.11", "tests-3.13"]
+nox.options.sessions = [
+    "lint",
+    "typing",
+    "tour-small",
+    "soak-short",
+    "minimums",
+    "tests-3.13",
+    "tests-3.11",
+]
 # A machine that lacks one of the Pythons tests on the others; nox lists what it skipped.
 nox.options.error_on_missing_interpreters = False
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+# The labs (faults, kills, histories, random load) take minutes: once is enough.
+LABS_PYTHON = "3.11"
+WITHOUT_LABS = ("-m", "not lab")
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 
 
@@ -96,14 +107,52 @@ def minimums(session: nox.Session) -> None:
         *group("tests", "tour"),
     ]
     session.install(".", *(requirement.replace(">=", "==") for requirement in requirements))
-    _pytest(session, *session.posargs)
+    _pytest(
+        session, *WITHOUT_LABS, "tests/test_conformance.py", "tests/azureblob", *session.posargs
+    )
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The tests on the newest dependencies, with the coverage of the package."""
+    """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
     session.install(".[testing]", *group("tests", "tour"))
-    _pytest(session, "--cov", "--cov-report=term", *session.posargs)
+    if session.python == LABS_PYTHON:
+        _pytest(session, "--cov", "--cov-report=term", *session.posargs)
+    else:
+        _pytest(session, *WITHOUT_LABS, *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Half an hour of mixed load with faults; ``-- --seconds N`` for another time."""
+    _soak(session, *(session.posargs or ["--seconds", "1800"]))
+
+
+@nox.session(name="soak-short")
+def soak_short(session: nox.Session) -> None:
+    """A minute of the soak, so that it does not rot."""
+    _soak(session, "--seconds", "60")
+
+
+def _soak(session: nox.Session, *arguments: str) -> None:
+    session.install(".[testing]")
+    session.run("python", "-P", "-W", "error", "-m", "azdriver.testing.soak", *arguments)
+
+
+@nox.session
+def histories(session: nox.Session) -> None:
+    """200,000 recorded operations under faults, checked for linearizability."""
+    session.install(".[testing]")
+    arguments = session.posargs or ["--operations", "200000"]
+    session.run("python", "-P", "-W", "error", "-m", "azdriver.testing.histories", *arguments)
+
+
+@nox.session(python="3.11")
+def benchmarks(session: nox.Session) -> None:
+    """All benchmarks against the peers, about 45 minutes on an idle machine; then the report."""
+    session.install(".[testing]", *group("benchmarks"))
+    session.run("python", "-m", "benchmarks.run", *session.posargs)
+    session.run("python", "-m", "benchmarks.report")
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:

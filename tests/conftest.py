@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
@@ -16,6 +17,26 @@ from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from azdriver import AzureBlobDriver
 from azdriver.testing.azurite import AzuriteServer, azurite
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
+
+LABS = (
+    "azureblob/test_sweep.py",
+    "histories",
+    "hostile",
+    "kill",
+    "test_benchmarks.py",
+    "test_guided_run.py",
+    "test_model.py",
+    "test_soak.py",
+    "testing",
+)
+"""Below this directory: what takes seconds to minutes, and is marked as ``lab``."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        place = item.path.relative_to(Path(__file__).parent).as_posix()
+        if place.startswith(LABS):
+            item.add_marker("lab")
 
 
 @pytest.fixture(scope="session")

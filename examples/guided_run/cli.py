@@ -204,6 +204,11 @@ async def _opened(
                     f"the container {name} exists; the run deletes its container at the end, "
                     "so it has to be a new one"
                 ) from None
+            except AzureError as error:
+                raise RunError(
+                    f"the container {name} at {driver.options.account_url} cannot be created: "
+                    f"{_one_line(error)}"
+                ) from None
             try:
                 async with driver:
                     yield _Opened(driver, container, requests)

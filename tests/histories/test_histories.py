@@ -42,7 +42,8 @@ async def test_the_driver_is_linearizable_under_faults(
 async def test_the_historical_algorithms_are_rejected(
     azurite_server: AzuriteServer, variant: Any
 ) -> None:
-    load = Load(operations=1500, tasks=3, paths=2, fault_share=0.0, variant=variant)
+    operations = 400 if variant == "append-writer" else 1500
+    load = Load(operations=operations, tasks=3, paths=4, fault_share=0.0, variant=variant)
     report = await run(azurite_server.connection_string, load)
     print(report)
     assert report.violations > 0
