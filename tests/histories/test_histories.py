@@ -260,6 +260,34 @@ async def test_a_deletion_that_was_not_applied_is_repeated_if_what_is_there_is_o
         await driver.stat(PATH)
 
 
+@pytest.mark.parametrize("date", ["", "yesterday", "Tue, 24 Nov 2026 10:00:00"])
+async def test_without_a_date_of_the_service_a_deletion_that_was_lost_is_not_repeated(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver, date: str
+) -> None:
+    async def play(request: Any, send: Send) -> Any:
+        response = await aged().play(request, send)
+        response.headers["Date"] = date
+        return response
+
+    await driver.put_content(PATH, b"a")
+    undated = Fault("undated", play, on="Get Blob Properties", times=None)
+    async with opened(azurite_server, container, reset(on="Delete Blob"), undated) as deleting:
+        with pytest.raises(BackendError, match="delete failed"):
+            await deleting.delete(PATH)
+    assert await driver.get_content(PATH) == b"a"
+
+
+async def test_a_deletion_that_was_lost_twice_knows_what_it_deletes(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
+) -> None:
+    await driver.put_content(PATH, b"a")
+    faults = reset(on="Delete Blob", times=2), aged()
+    async with opened(azurite_server, container, *faults) as deleting:
+        await deleting.delete(PATH)
+    with pytest.raises(PathNotFoundError):
+        await driver.stat(PATH)
+
+
 async def test_a_repeated_deletion_is_of_the_version_that_it_saw_or_came_after(
     azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
 ) -> None:
