@@ -240,7 +240,7 @@ def test_a_wrong_key_is_one_line_without_the_key(
     assert main(["--path", str(directory), "--connection-string", wrong]) == 2
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
-    assert "cannot be created: ClientAuthenticationError AuthenticationFailed" in captured.err
+    assert "cannot be created: " in captured.err
     assert key not in captured.err + captured.out
 
 

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "contract": set[str](),
     "observe": set[str](),
     "paths": {"errors"},
-    "tree": {"contract", "errors", "paths"},
+    "tree": {"contract", "errors", "observe", "paths"},
     "filewriter": {"contract", "errors", "paths"},
     "base": {"contract", "errors", "filewriter", "observe", "paths", "tree"},
     "memory": {"base", "contract", "errors", "filewriter", "paths", "tree"},

@@ -143,7 +143,8 @@ class Model(RuleBasedStateMachine):
             self.faults.faults.clear()
             for writer in self.writers:
                 self.leave(writer)
-            self.compare_all()
+            self.writers.clear()
+            self.compare_all(*PATHS)
         finally:
             self.run(self.azure.aclose())
             self.run(self.memory.aclose())
@@ -191,39 +192,52 @@ class Model(RuleBasedStateMachine):
             for writer in self.open_writers(path):
                 writer.is_disturbed = True
 
-    def compare_all(self) -> None:
-        """All that is stored: kinds, sizes, bytes, and whether the version changed."""
+    def compare_all(self, *touched: str) -> None:
+        """All that is stored: kinds, sizes, and whether the version changed; and some bytes.
+
+        Args:
+            touched: the paths whose bytes are compared.
+        """
+
+        async def look(driver: StorageDriver, index: int) -> Any:
+            blobs: dict[str, FileInfo] = {}
+            directories = set()
+            async with aclosing(driver.walk("/")) as walk:
+                async for info in walk:
+                    if info.is_dir:
+                        directories.add(info.path)
+                    else:
+                        blobs[info.path] = info
+            contents = {path: await driver.get_content(path) for path in touched if path in blobs}
+            return directories, blobs, contents
+
+        memory, azure = self.outcomes(look)
+        assert memory.error is None, memory.error
+        assert azure.error is None, azure.error
+        directories, own, stored = memory.value
+        assert directories == azure.value[0]
+        infos, received = azure.value[1:]
+        assert own.keys() == infos.keys()
         for path in PATHS:
-            clean = self.is_clean(path)
-
-            async def look(driver: StorageDriver, index: int, path: str = path) -> Any:
-                info = await driver.stat(path)
-                content = None if info.is_dir else await driver.get_content(path)
-                return info, content
-
-            memory, azure = self.outcomes(look)
-            if memory.error or azure.error:
-                assert memory.shown() == azure.shown(), path
-                self.versions[path].seen.append((None, None))
-                continue
-            (own, stored), (info, received) = memory.value, azure.value
-            assert own.is_dir == info.is_dir, path
-            assert (own.mod_time is None) == (info.mod_time is None)
-            if own.is_dir:
-                self.versions[path].seen.append((None, None))
-                continue
-            assert info.size == len(received)
             versions = self.versions[path].seen
-            if clean:
-                assert (path, own.size, stored) == (path, info.size, received)
-                if versions and all(versions[-1]) and versions[-1] != ("dirty", "dirty"):
-                    changed = [own.etag != versions[-1][0], info.etag != versions[-1][1]]
-                    assert changed[0] == changed[1], f"{path}: changed: {changed}"
-                versions.append((own.etag, info.etag))
-            else:
+            if path not in own:
+                versions.append((None, None))
+                continue
+            content = stored.get(path, b"")
+            if not self.is_clean(path):
                 # What was flushed is visible, never anything else.
-                assert stored.startswith(received), path
+                assert content.startswith(received.get(path, b"")), path
+                assert own[path].size >= infos[path].size
                 versions.append(("dirty", "dirty"))
+                continue
+            assert (path, own[path].size) == (path, infos[path].size)
+            assert content == received.get(path, b""), path
+            etags = own[path].etag, infos[path].etag
+            assert all(etags)
+            if versions and all(versions[-1]) and versions[-1] != ("dirty", "dirty"):
+                changed = [new != old for new, old in zip(etags, versions[-1], strict=True)]
+                assert changed[0] == changed[1], f"{path}: changed: {changed}"
+            versions.append(etags)
 
     # Contents.
 
@@ -236,7 +250,7 @@ class Model(RuleBasedStateMachine):
 
         self.disturb(path)
         self.same(call, hurt)
-        self.compare_all()
+        self.compare_all(path)
 
     @rule(path=paths, content=contents, hurt=faults)
     def put_if_absent(self, path: str, content: bytes, hurt: list[tuple[str, int]]) -> None:
@@ -245,7 +259,7 @@ class Model(RuleBasedStateMachine):
 
         if self.same(call, hurt).error is None:
             self.disturb(path)
-        self.compare_all()
+        self.compare_all(path)
 
     @rule(path=paths, content=contents, age=st.integers(1, 4), hurt=faults)
     def put_if_match(
@@ -261,7 +275,7 @@ class Model(RuleBasedStateMachine):
 
         if self.same(call, hurt).error is None:
             self.disturb(path)
-        self.compare_all()
+        self.compare_all(path)
 
     @rule(path=paths, hurt=faults)
     def get(self, path: str, hurt: list[tuple[str, int]]) -> None:
@@ -328,7 +342,7 @@ class Model(RuleBasedStateMachine):
             self.disturb(path)
         if self.same(call, hurt).error is None:
             self.writers.append(Writer(path, contexts, opened))
-        self.compare_all()
+        self.compare_all(path)
 
     def chosen(self, number: int) -> Writer:
         return self.writers[number % len(self.writers)]
@@ -351,7 +365,7 @@ class Model(RuleBasedStateMachine):
         else:
             self.same(call, hurt)
             writer.is_dirty = writer.is_dirty or (bool(data) and not writer.is_ended)
-        self.compare_all()
+        self.compare_all(writer.path)
 
     def loosely(
         self,
@@ -396,7 +410,7 @@ class Model(RuleBasedStateMachine):
                     writer.is_disturbed = writer.is_ended
                 writer.is_dirty = False
                 writer.is_ended = True
-        self.compare_all()
+        self.compare_all(writer.path)
 
     @precondition(lambda self: self.writers)
     @rule(number=st.integers(0, 3), by_exception=st.booleans())
@@ -404,7 +418,7 @@ class Model(RuleBasedStateMachine):
         writer = self.chosen(number)
         self.writers.remove(writer)
         self.leave(writer, by_exception)
-        self.compare_all()
+        self.compare_all(writer.path)
 
     def leave(self, writer: Writer, by_exception: bool = False) -> None:
         error = KeyError("the caller's own") if by_exception else None
@@ -481,7 +495,7 @@ class Model(RuleBasedStateMachine):
 
         if self.same(call, hurt).error is None and source != dest:
             self.disturb(source, dest)
-        self.compare_all()
+        self.compare_all(source, dest)
 
     @rule(path=paths | directories.filter(lambda path: path != "/"), hurt=faults)
     def delete(self, path: str, hurt: list[tuple[str, int]]) -> None:
@@ -500,7 +514,7 @@ class Model(RuleBasedStateMachine):
             assert memory.shown() == azure.shown(), (memory, azure)
         if memory.error is None:
             self.disturb(*(p for p in PATHS if p == path or p.startswith(path + "/")))
-        self.compare_all()
+        self.compare_all(path)
 
     async def again(self, driver: StorageDriver, index: int, path: str) -> None:
         if index == 1:

@@ -110,11 +110,19 @@ class _Deletion:
         await asyncio.gather(*(self._last_try(name) for name in rest))
 
     async def _send_batch(self, batch: Sequence[BlobName]) -> list[int]:
-        try:
+        """The status of each member; nothing where that is not known."""
+
+        async def send() -> list[int]:
             answers = await self._clients.container.delete_blobs(
                 *batch, delete_snapshots="include", raise_on_any_failure=False
             )
             return [answer.status_code async for answer in answers]
+
+        async def look() -> None:
+            return None  # a member that is gone by then is no error
+
+        try:
+            return await self._clients.retrier.settle(send, look)
         except (AzureError, ValueError):  # a ValueError where the answer is no multipart
             return []
 

@@ -26,6 +26,11 @@ __all__ = ["SingleSendSession", "open_aiohttp_session"]
 # A body handed to aiohttp whole is copied into the event loop's write buffer at once; in slices
 # the buffer stays at its high-water mark, and other tasks get their turn.
 BODY_SLICE_BYTES: Final = 256 * 1024
+# How long an idle connection is kept. A server that closes it in the moment in which it is used
+# again loses a request, so it has to be shorter than the server's own time: minutes for the
+# service; 5 s for Azurite, as for every server on Node.js.
+SERVICE_KEEPALIVE_SECONDS: Final = 15.0
+EMULATOR_KEEPALIVE_SECONDS: Final = 4.0
 READ_BUFFER_BYTES: Final = 512 * 1024
 # Of an answer that is read whole. The longest is a listing: 5,000 blobs of some 1,200 bytes each
 # and a name of up to 1,024 characters of up to 4 bytes.
@@ -38,7 +43,14 @@ _CHARSET: Final = re.compile(r"charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 def open_aiohttp_session(options: AzureBlobOptions) -> aiohttp.ClientSession:
     """The driver's own session; to be made within the event loop, and closed by the caller."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=options.connections),
+        connector=aiohttp.TCPConnector(
+            limit=options.connections,
+            keepalive_timeout=(
+                SERVICE_KEEPALIVE_SECONDS
+                if options.account_url.startswith("https://")
+                else EMULATOR_KEEPALIVE_SECONDS
+            ),
+        ),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=options.use_env_settings,
         auto_decompress=False,

@@ -399,7 +399,7 @@ class _Worker:
         sent = Sent("Put Blob", time.monotonic_ns())
         record.sent.append(sent)
         try:
-            await blob.create_append_blob()
+            answer = await blob.create_append_blob()
             for start in range(0, len(content), HISTORICAL_CHUNK):
                 answer = await blob.append_block(content[start : start + HISTORICAL_CHUNK])
         except AzureError as error:

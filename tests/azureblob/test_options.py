@@ -40,6 +40,7 @@ WRONG = [
     *(("append_block_bytes", n) for n in (0, -1, 100 * MIB + 1)),
     *(("block_bytes", n) for n in (0, -1, 4000 * MIB + 1)),
     *(("blocks_in_flight", n) for n in (0, -1)),
+    *(("read_ranges_in_flight", n) for n in (0, -1)),
     *(("read_range_bytes", n) for n in (0, -1)),
     *(("connections", n) for n in (0, -1)),
     *(("connect_timeout_seconds", n) for n in (0, -1.0, math.nan)),
