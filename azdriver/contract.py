@@ -61,28 +61,35 @@ class FileReader(Protocol):
     @property
     def size(self) -> int:
         """Bytes of the whole blob, wherever the reader began."""
+        ...
 
     @property
     def offset(self) -> int:
         """Where in the blob the next byte comes from, in bytes."""
+        ...
 
     @property
     def etag(self) -> str | None:
         """The version that is read; None where the driver has none, or nothing was to read."""
+        ...
 
     async def read(self, n: int = -1, /) -> bytes:
         """Read ``n`` bytes, fewer at the end only, or all the rest with ``-1``."""
+        ...
 
     async def readinto(self, buffer: bytearray | memoryview, /) -> int:
         """Fill ``buffer``; the number of bytes, less than its length at the end only."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The rest as chunks, none of them empty, of the sizes in which they arrive."""
+        ...
 
     async def __anext__(self) -> bytes: ...
 
     async def aclose(self) -> None:
         """Release the connection; idempotent."""
+        ...
 
 
 class FileWriter(Protocol):
@@ -97,6 +104,7 @@ class FileWriter(Protocol):
     @property
     def size(self) -> int:
         """Bytes accepted, those found at opening with ``append=True`` included."""
+        ...
 
     async def write(self, data: Buffer, /) -> None:
         """Accept all of ``data`` or raise; ``size`` says how much was accepted.
@@ -107,6 +115,7 @@ class FileWriter(Protocol):
             ConcurrentWriteError: another writer is on the blob.
             BackendError: the stream could not be stored; resume from what is.
         """
+        ...
 
     async def commit(self) -> None:
         """Flush, and make the content final.
@@ -114,6 +123,7 @@ class FileWriter(Protocol):
         Raises:
             WriterStateError: after ``close``, ``commit`` or ``cancel``.
         """
+        ...
 
     async def cancel(self) -> None:
         """Throw away what was written.
@@ -121,6 +131,7 @@ class FileWriter(Protocol):
         Raises:
             WriterStateError: after ``close``, ``commit`` or ``cancel``.
         """
+        ...
 
     async def close(self) -> None:
         """Flush, and stop writing; without a ``commit`` the stream can be resumed.
@@ -128,6 +139,7 @@ class FileWriter(Protocol):
         Raises:
             WriterStateError: after ``close`` or ``cancel``; ``close`` after ``commit`` is right.
         """
+        ...
 
 
 class Walk(Protocol):
@@ -143,9 +155,11 @@ class Walk(Protocol):
         Raises:
             ValueError: what was returned last is not a directory.
         """
+        ...
 
     async def aclose(self) -> None:
         """Stop, and release what the walk holds; idempotent."""
+        ...
 
 
 @runtime_checkable
@@ -161,6 +175,7 @@ class StorageDriver(Protocol):
     @property
     def name(self) -> str:
         """The driver's name, which starts the message of its errors."""
+        ...
 
     async def get_content(self, path: str) -> bytes:
         """Read a content whole.
@@ -170,6 +185,7 @@ class StorageDriver(Protocol):
         Raises:
             PathNotFoundError: no blob is stored at ``path``.
         """
+        ...
 
     async def put_content(
         self, path: str, content: Buffer, *, if_match: str | None = None, if_absent: bool = False
@@ -186,6 +202,7 @@ class StorageDriver(Protocol):
             ContentTooLargeError: larger than the driver's limit; no request was sent.
             PreconditionFailedError: ``if_match`` or ``if_absent`` did not hold.
         """
+        ...
 
     def reader(
         self, path: str, offset: int = 0, *, length: int | None = None
@@ -201,6 +218,7 @@ class StorageDriver(Protocol):
             InvalidOffsetError: ``offset`` or ``length`` is negative; no request was sent.
             PathNotFoundError: on entering, no blob is stored at ``path``.
         """
+        ...
 
     def writer(self, path: str, *, append: bool = False) -> AbstractAsyncContextManager[FileWriter]:
         """Open a stream into a blob.
@@ -213,6 +231,7 @@ class StorageDriver(Protocol):
             PathNotFoundError: on entering with ``append``, nothing is stored at ``path``.
             NotAppendableError: on entering with ``append``, ``path`` holds a content.
         """
+        ...
 
     async def stat(self, path: str) -> FileInfo:
         """What is at a path; a blob goes before a directory of the same name.
@@ -220,6 +239,7 @@ class StorageDriver(Protocol):
         Raises:
             PathNotFoundError: nothing is; never for ``/``.
         """
+        ...
 
     async def list(self, path: str) -> Sequence[str]:
         """The direct descendants of a directory: absolute paths, sorted, each once.
@@ -227,6 +247,7 @@ class StorageDriver(Protocol):
         Raises:
             PathNotFoundError: nothing is below ``path``; never for ``/``.
         """
+        ...
 
     async def move(self, source: str, dest: str) -> None:
         """Move a blob, over whatever blob is at ``dest``; onto itself it does nothing.
@@ -238,6 +259,7 @@ class StorageDriver(Protocol):
             PathNotFoundError: no blob is stored at ``source``.
             ConcurrentWriteError: the source was overwritten meanwhile and was kept.
         """
+        ...
 
     async def delete(self, path: str) -> None:
         """Delete the blob at ``path`` and every blob below ``path + "/"``.
@@ -246,6 +268,7 @@ class StorageDriver(Protocol):
             PathNotFoundError: there is neither.
             PartialDeleteError: some are left; calling it again finishes.
         """
+        ...
 
     async def url_for(
         self, path: str, *, method: str = "GET", expiry: datetime | timedelta = DEFAULT_URL_EXPIRY
@@ -261,6 +284,7 @@ class StorageDriver(Protocol):
             UnsupportedMethodError: another method, or the driver or credential cannot sign.
             InvalidExpiryError: ``expiry`` is in the past, or a naive datetime.
         """
+        ...
 
     def walk(self, path: str, *, start_after: str | None = None) -> Walk:
         """Everything below a directory, each directory before what is in it.
@@ -279,9 +303,11 @@ class StorageDriver(Protocol):
         Raises:
             PathNotFoundError: from the first step, nothing is below ``path``; never for ``/``.
         """
+        ...
 
     async def aclose(self) -> None:
         """Close the driver; idempotent. Afterwards every call is a ``DriverStateError``."""
+        ...
 
     async def __aenter__(self) -> Self: ...
 

@@ -69,9 +69,11 @@ class TreeSource(Protocol):
 
     def flat(self, directory: StoragePath) -> AsyncGenerator[FlatPage, None]:
         """Every blob below ``directory``."""
+        ...
 
     def level(self, directory: StoragePath) -> AsyncGenerator[FileInfo, None]:
         """The blobs and directories one level below, ordered as the walk orders them."""
+        ...
 
 
 def _key(info: FileInfo) -> str:
