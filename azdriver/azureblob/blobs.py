@@ -12,9 +12,11 @@ from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.retry import is_ambiguous
 from azdriver.azureblob.translate import checked_etag, error_code, is_missing, status_of
 from azdriver.contract import FileInfo
+from azdriver.errors import BackendError
 from azdriver.paths import StoragePath
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "new_write_id",
     "quoted",
     "same_etag",
+    "unanswered_deletion",
 ]
 
 WRITE_ID: Final = "azdriver_write_id"
@@ -103,3 +106,8 @@ async def delete_if_unchanged(clients: Clients, name: BlobName, etag: str) -> bo
             return None
         raise
     return True
+
+
+def unanswered_deletion(path: StoragePath, operation: str) -> BackendError:
+    """For a deletion that was sent as often as the options allow, and never answered."""
+    return BackendError(DRIVER_NAME, path, operation, reason="a deletion was not answered")

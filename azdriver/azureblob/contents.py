@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import DecodeError, HttpResponseError
 from azure.storage.blob import BlobProperties, BlobType
 
 from azdriver.azureblob.blobs import (
@@ -17,6 +17,7 @@ from azdriver.azureblob.blobs import (
     new_write_id,
     quoted,
     same_etag,
+    unanswered_deletion,
 )
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
@@ -75,6 +76,8 @@ async def put_content(
             deleted = await delete_if_unchanged(clients, name, seen.etag)
             if not deleted:
                 was_lost = was_lost or deleted is None
+                if deleted is None and attempt >= clients.options.retry.retries:
+                    raise unanswered_deletion(path, "put_content")
                 await clients.retrier.pause(attempt)
                 continue
             seen = None
@@ -166,6 +169,8 @@ class _Upload:
         answer = await self._clients.blob(self._name).upload_blob(
             self._content, metadata={WRITE_ID: self._write_id}, **conditions
         )
+        if answer["last_modified"] is None:
+            raise DecodeError("malformed answer: no Last-Modified")
         return FileInfo(
             self._path, len(self._content), answer["last_modified"], etag=quoted(answer["etag"])
         )

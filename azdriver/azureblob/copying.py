@@ -19,6 +19,7 @@ from azdriver.azureblob.blobs import (
     new_write_id,
     quoted,
     same_etag,
+    unanswered_deletion,
 )
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
@@ -63,7 +64,8 @@ async def _delete_source(
     clients: Clients, path: StoragePath, name: BlobName, copied: BlobProperties
 ) -> None:
     for attempt in range(MAX_LOOKS):
-        if await delete_if_unchanged(clients, name, copied.etag):
+        deleted = await delete_if_unchanged(clients, name, copied.etag)
+        if deleted:
             return
         now = await head(clients, name)
         if now is None:
@@ -72,6 +74,8 @@ async def _delete_source(
             raise ConcurrentWriteError(
                 DRIVER_NAME, path, "overwritten while it was moved; copied and kept"
             )
+        if deleted is None and attempt >= clients.options.retry.retries:
+            raise unanswered_deletion(path, "move")
         await clients.retrier.pause(attempt)
     raise ConcurrentWriteError(DRIVER_NAME, path, "copied, but it could not be deleted")
 

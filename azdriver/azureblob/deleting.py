@@ -13,6 +13,7 @@ from azure.core.exceptions import AzureError
 from azdriver.azureblob.blobs import is_changed, quoted, same_etag
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
+from azdriver.azureblob.listing import pages_of
 from azdriver.azureblob.naming import BlobName, BlobNames
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.translate import error_code, is_missing, status_of, translated
@@ -66,11 +67,11 @@ class _Deletion:
     async def below(self, prefix: str) -> bool:
         """Delete every blob with this prefix; whether there was one."""
         found = False
-        pages = self._clients.container.list_blob_names(name_starts_with=prefix).by_page()
-        async for page in pages:
-            page_names = [BlobName(name) async for name in page]
+        names = self._clients.container.list_blob_names(name_starts_with=prefix)
+        async for page, _ in pages_of(names, prefix):
+            page_names = [BlobName(name) for name in page if self._can_be_asked_for(name)]
+            found = found or bool(page)
             for start in range(0, len(page_names), MAX_BATCH):
-                found = True
                 # Waiting here keeps the listing from running ahead of the deletions.
                 await self._batches.acquire()
                 task = asyncio.create_task(self._batch(page_names[start : start + MAX_BATCH]))
@@ -81,6 +82,13 @@ class _Deletion:
         if self._failures:
             raise self._failures[0]
         return found
+
+    def _can_be_asked_for(self, name: str) -> bool:
+        # A dot segment would be folded into another blob's name, or another container's.
+        if {".", ".."}.isdisjoint(name.split("/")):
+            return True
+        self.left[name] = "it has a dot segment"
+        return False
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -123,8 +131,8 @@ class _Deletion:
 
         try:
             return await self._clients.retrier.settle(send, look)
-        except (AzureError, ValueError):  # a ValueError where the answer is no multipart
-            return []
+        except (AzureError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+            return []  # the others where the answer cannot be read: one by one tells more
 
     async def _last_try(self, name: BlobName) -> None:
         async with self._singles:
