@@ -117,13 +117,13 @@ class BaseDriver(ABC):
         self, path: str, content: Buffer, *, if_match: str | None = None, if_absent: bool = False
     ) -> FileInfo:
         parsed = self._parse(path)
-        view = as_bytes_view(content)
         if if_absent and if_match is not None:
             raise ConfigurationError(self._name, "if_absent", "excludes if_match")
         if if_match is not None and not _is_etag(if_match):
             raise ConfigurationError(self._name, "if_match", f"is not an ETag: {if_match!r}")
         self._require_usable()
-        with observed(self._name, "put_content", parsed) as seen:
+        # Released at the end: until then a bytearray of the caller's cannot be resized.
+        with as_bytes_view(content) as view, observed(self._name, "put_content", parsed) as seen:
             seen.bytes = len(view)
             return await self._put_content(parsed, view, if_match, if_absent)
 

@@ -78,10 +78,11 @@ class BaseFileWriter(ABC):
         """Let go of what the writer holds; nothing is sent any more. Must not wait long."""
 
     async def write(self, data: Buffer, /) -> None:
-        view = as_bytes_view(data)
-        async with self._lock:
-            self._require_open()
-            await self._accept(view)
+        # Released at the end: until then a bytearray of the caller's cannot be resized.
+        with as_bytes_view(data) as view:
+            async with self._lock:
+                self._require_open()
+                await self._accept(view)
 
     async def commit(self) -> None:
         async with self._lock:

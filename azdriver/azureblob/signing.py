@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
@@ -36,7 +36,7 @@ def signed_url(
         name,
         account_key=credential.account_key,
         permission=BlobSasPermissions(read=True),
-        expiry=expiry,
+        expiry=expiry.astimezone(UTC),  # earlier SDKs take the digits of any zone
         protocol="https" if is_https else None,
     )
     return f"{options.account_url}/{options.container}/{quote(name, safe='/')}?{sas}"
