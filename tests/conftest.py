@@ -1,4 +1,8 @@
-"""One Azurite for the whole run, and a container of its own for each test."""
+"""An Azurite for each test module, and a container of its own for each test.
+
+Not one for the whole run: after tens of thousands of dead blobs Azurite's clean-up keeps it from
+answering for minutes.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("lab")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def azurite_server() -> Iterator[AzuriteServer]:
     # In a thread with an event loop of its own: each test has another one.
     own = "AZDRIVER_AZURITE" not in os.environ
@@ -76,7 +80,7 @@ async def driver(
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def plant(azurite_server: AzuriteServer) -> Callable[[str, Iterable[str]], None]:
     """Create a container with many small block blobs; quicker than by the SDK.
 
