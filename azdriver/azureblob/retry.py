@@ -35,6 +35,7 @@ from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse
 
 from azdriver.azureblob.options import RetrySettings
+from azdriver.azureblob.translate import error_code
 
 __all__ = ["NotSentError", "Retrier", "RetryPolicy", "is_ambiguous"]
 
@@ -53,16 +54,16 @@ def is_ambiguous(error: AzureError) -> bool:
     """Whether the request that failed so may have been applied all the same."""
     if isinstance(error, HttpResponseError) and error.status_code is not None:
         return error.status_code in _TRANSIENT and not _was_refused(
-            error.status_code, str(getattr(error, "error_code", "") or "")
+            error.status_code, error_code(error)
         )
     return isinstance(
         error, ServiceRequestError | ServiceResponseError | IncompleteReadError
     ) and not isinstance(error, NotSentError)
 
 
-def _was_refused(status: int, error_code: str) -> bool:
+def _was_refused(status: int, code: str) -> bool:
     # A bare 503 may come from a proxy that lost the answer; the service's own says why.
-    return status == 429 or (status == 503 and error_code == "ServerBusy")
+    return status == 429 or (status == 503 and code == "ServerBusy")
 
 
 class RetryPolicy(AsyncHTTPPolicy[Any, Any]):

@@ -316,3 +316,19 @@ async def test_a_conditional_put_migrates_although_the_deletions_answer_was_lost
     async with with_faults(azurite_server, container, lost(on="Delete Blob")) as putting:
         await putting.put_content(PATH, b"new", if_match=etag)
     assert await driver.get_content(PATH) == b"new"
+
+
+async def test_a_put_that_is_throttled_for_ever_is_not_tried_again_by_two(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    """The retry policy has used up its attempts: the operation must not multiply them."""
+    fault = answer(503, "ServerBusy", on="Put Blob", times=None)
+    async with AzureBlobDriver.from_connection_string(
+        azurite_server.connection_string,
+        container,
+        retry=RetrySettings(retries=2, first_delay_seconds=0.001),
+        wrap_transport=Faults(fault).wrap,
+    ) as driver:
+        with pytest.raises(BackendError, match="ServerBusy"):
+            await driver.put_content(PATH, b"content")
+    assert fault.struck == 3

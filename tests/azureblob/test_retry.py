@@ -22,6 +22,7 @@ from azure.core.exceptions import (
 from azure.core.pipeline import AsyncPipeline
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.storage.blob import StorageErrorCode
 
 from azdriver import AzureBlobDriver
 from azdriver.azureblob import RetrySettings
@@ -449,6 +450,7 @@ def test_which_failures_are_ambiguous() -> None:
         assert not is_ambiguous(answered(status))
     assert not is_ambiguous(answered(429))
     assert not is_ambiguous(answered(503, "ServerBusy"))
+    assert not is_ambiguous(answered(503, StorageErrorCode.SERVER_BUSY))
     assert is_ambiguous(ServiceRequestError("lost"))
     assert is_ambiguous(ServiceResponseError("lost"))
     assert is_ambiguous(IncompleteReadError("cut"))
