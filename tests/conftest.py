@@ -17,6 +17,9 @@ import aiohttp
 import pytest
 from anyio.from_thread import start_blocking_portal
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from azdriver import AzureBlobDriver
 from azdriver.testing.azurite import AzuriteServer, azurite
@@ -120,3 +123,31 @@ def plant(azurite_server: AzuriteServer) -> Callable[[str, Iterable[str]], None]
             portal.call(create)
 
     return plant
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost, and its key."""
+    private_key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private_key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(private_key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    files[0].write_bytes(signed.public_bytes(pem))
+    files[1].write_bytes(
+        private_key.private_bytes(
+            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    return files

@@ -20,6 +20,7 @@ from azdriver.errors import BackendError
 from azdriver.paths import StoragePath
 
 __all__ = [
+    "MAX_LOOKS",
     "WRITE_ID",
     "delete_if_unchanged",
     "file_info",
@@ -30,6 +31,10 @@ __all__ = [
     "same_etag",
     "unanswered_deletion",
 ]
+
+MAX_LOOKS: Final = 20
+"""Looks at a blob that other clients keep changing whenever it is to be read, replaced or deleted;
+each but the first after a pause. Reached only under a steady fight."""
 
 WRITE_ID: Final = "azdriver_write_id"
 """The metadata by which a write whose answer was lost is recognised: no other write has it."""

@@ -26,6 +26,7 @@ from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock
 
 from azdriver.azureblob.blobs import (
+    MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
     head,
@@ -45,7 +46,6 @@ __all__ = ["BlockBlobWriter", "open_block_writer"]
 
 # https://learn.microsoft.com/rest/api/storageservices/put-block-list
 MAX_BLOCKS: Final = 50_000
-MAX_LOOKS: Final = 20
 # A block is at least this part of the stream before it: so the last of the 50,000 blocks comes
 # beyond 100 TiB, while streams up to 8 GiB are of blocks of the size that was set.
 GROWTH: Final = 2000

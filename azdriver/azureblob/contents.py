@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import DecodeError, HttpResponseError
 from azure.storage.blob import BlobProperties, BlobType
 
 from azdriver.azureblob.blobs import (
+    MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
     file_info,
@@ -29,10 +30,6 @@ from azdriver.errors import ConcurrentWriteError, PreconditionFailedError
 from azdriver.paths import StoragePath
 
 __all__ = ["get_content", "put_content"]
-
-# Looks at a blob that other clients keep changing the type of, or keep overwriting while it is
-# read; each but the first after a pause. Reached only under a steady fight.
-MAX_LOOKS: Final = 20
 
 
 async def get_content(clients: Clients, path: StoragePath, name: BlobName) -> bytes:

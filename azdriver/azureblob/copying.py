@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.blobs import (
+    MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
     head,
@@ -30,8 +31,6 @@ from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundErro
 from azdriver.paths import StoragePath
 
 __all__ = ["move"]
-
-MAX_LOOKS: Final = 20
 
 
 async def move(

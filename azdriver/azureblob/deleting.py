@@ -10,7 +10,7 @@ from typing import Any, Final
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
 
-from azdriver.azureblob.blobs import is_changed, quoted, same_etag
+from azdriver.azureblob.blobs import MAX_LOOKS, is_changed, quoted, same_etag
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
 from azdriver.azureblob.listing import pages_of
@@ -25,8 +25,6 @@ __all__ = ["delete_tree"]
 # https://learn.microsoft.com/rest/api/storageservices/blob-batch
 MAX_BATCH: Final = 256
 BATCHES_IN_FLIGHT: Final = 4
-# Looks at a blob that is overwritten whenever it is to be deleted, after a lost answer.
-MAX_LOOKS: Final = 20
 # Where batches are not understood, blobs are deleted one by one, so many at once.
 SINGLES_IN_FLIGHT: Final = 32
 GONE_STATUSES: Final = frozenset({202, 404})

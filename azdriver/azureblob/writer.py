@@ -10,6 +10,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.storage.blob import BlobProperties, BlobType
 
 from azdriver.azureblob.blobs import (
+    MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
     head,
@@ -29,7 +30,6 @@ __all__ = ["AppendBlobWriter", "open_append_writer"]
 
 # https://learn.microsoft.com/rest/api/storageservices/append-block
 MAX_BLOCKS: Final = 50_000
-MAX_LOOKS: Final = 20
 
 
 async def open_append_writer(

@@ -34,6 +34,7 @@ __all__ = [
     "Send",
     "answer",
     "answer_after",
+    "arrive_late",
     "cut_answer",
     "lose_answer",
     "refuse",
@@ -140,6 +141,21 @@ def lose_answer(**which: Any) -> Fault:
         raise ServiceResponseError("injected: answer lost")
 
     return Fault("reset after the effect", play, **which)
+
+
+def arrive_late(*, on: str) -> tuple[Fault, Fault]:
+    """The first request is thought lost, and reaches the service just before the second one."""
+    late: list[Send] = []
+
+    async def first(request: Any, send: Send) -> Any:
+        late.append(send)
+        raise ServiceResponseError("injected: connection lost")
+
+    async def second(request: Any, send: Send) -> Any:
+        await _consume(await late[0]())
+        return await send()
+
+    return Fault("late", first, on=on), Fault("behind a late one", second, on=on)
 
 
 def cut_answer(*, keep: float = 0.5, **which: Any) -> Fault:

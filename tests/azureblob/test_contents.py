@@ -22,7 +22,16 @@ from azdriver import (
 )
 from azdriver.azureblob import RetrySettings
 from azdriver.testing.azurite import AzuriteServer
-from azdriver.testing.faults import Fault, Faults, Send, answer, answer_after, lose_answer, reset
+from azdriver.testing.faults import (
+    Fault,
+    Faults,
+    Send,
+    answer,
+    answer_after,
+    arrive_late,
+    lose_answer,
+    reset,
+)
 from azdriver.testing.recording import RecordedRequest
 
 PATH = "/tags/latest"
@@ -274,17 +283,7 @@ async def test_an_attempt_that_lands_late_is_recognised_as_our_own(
     azurite_server: AzuriteServer, container: str
 ) -> None:
     """The first upload arrives between our look and the second one, which it refuses."""
-    late: list[Send] = []
-
-    async def first(request: Any, send: Send) -> Any:
-        late.append(send)
-        return await reset().play(request, send)
-
-    async def second(request: Any, send: Send) -> Any:
-        await late[0]()
-        return await send()
-
-    faults = Fault("late", first, on="Put Blob"), Fault("refused", second, on="Put Blob")
+    faults = arrive_late(on="Put Blob")
     async with with_faults(azurite_server, container, *faults) as driver:
         info = await driver.put_content(PATH, b"ours")
         assert await driver.get_content(PATH) == b"ours"

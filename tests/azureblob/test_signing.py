@@ -13,9 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -220,40 +217,13 @@ def test_the_signature_is_for_https_alone_where_the_endpoint_is(
     assert parse_qs(urlsplit(url).query).get("spr") == protocol
 
 
-def make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for localhost, and its key."""
-    private_key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(private_key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(private_key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    files = folder / "certificate.pem", folder / "key.pem"
-    files[0].write_bytes(certificate.public_bytes(pem))
-    files[1].write_bytes(
-        private_key.private_bytes(
-            pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return files
-
-
 async def test_an_url_of_an_https_endpoint_works_there(
-    tmp_path: Path, container: str, http: aiohttp.ClientSession
+    tmp_path: Path, container: str, http: aiohttp.ClientSession, certificate: tuple[Path, Path]
 ) -> None:
-    certificate, key = make_certificate(tmp_path)
+    public, key = certificate
     environment = {name: value for name, value in os.environ.items() if name != "AZDRIVER_AZURITE"}
     async with azurite(
-        certificate=certificate, key=key, host="localhost", environment=environment
+        certificate=public, key=key, host="localhost", environment=environment
     ) as server:
         assert server.blob_endpoint.startswith("https://")
         # Its certificate is nobody's: without being told so, the driver does not talk to it.
@@ -269,7 +239,7 @@ async def test_an_url_of_an_https_endpoint_works_there(
             await driver.put_content("/a", b"content")
             assert await driver.get_content("/a") == b"content"
             url = await driver.url_for("/a")
-            trusted = ssl.create_default_context(cafile=str(certificate))
+            trusted = ssl.create_default_context(cafile=str(public))
             async with http.get(url, ssl=trusted) as response:
                 assert (response.status, await response.read()) == (200, b"content")
 

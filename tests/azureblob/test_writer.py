@@ -30,6 +30,7 @@ from azdriver.testing.faults import (
     Send,
     answer,
     answer_after,
+    arrive_late,
     lose_answer,
     reset,
     stall,
@@ -185,17 +186,7 @@ async def test_without_the_position_the_same_fault_doubles_the_block(
 async def test_a_block_that_lands_late_is_stored_once(
     azurite_server: AzuriteServer, container: str
 ) -> None:
-    late: list[Send] = []
-
-    async def first(request: Any, send: Send) -> Any:
-        late.append(send)
-        return await reset().play(request, send)
-
-    async def second(request: Any, send: Send) -> Any:
-        await late[0]()
-        return await send()
-
-    faults = Fault("late", first, on="Append Block"), Fault("again", second, on="Append Block")
+    faults = arrive_late(on="Append Block")
     async with opened(azurite_server, container, *faults) as driver:
         async with driver.writer(PATH) as writer:
             await writer.write(b"block")

@@ -16,7 +16,7 @@ import pytest
 from azdriver import AzureBlobDriver, BackendError, ConcurrentWriteError, PathNotFoundError
 from azdriver.azureblob import RetrySettings
 from azdriver.testing.azurite import AzuriteServer
-from azdriver.testing.faults import Fault, Faults, Send, answer, lose_answer, reset
+from azdriver.testing.faults import Fault, Faults, Send, answer, arrive_late, lose_answer, reset
 from azdriver.testing.histories import Load, Record, Sent, check_histories, run
 from azdriver.testing.linearizability import Write
 
@@ -352,18 +352,8 @@ async def test_a_repeated_copy_does_not_say_that_nothing_was_copied(
 async def test_a_copy_that_arrives_late_is_recognised_as_our_own(
     azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
 ) -> None:
-    late: list[Send] = []
-
-    async def first(request: Any, send: Send) -> Any:
-        late.append(send)
-        return await reset().play(request, send)
-
-    async def second(request: Any, send: Send) -> Any:
-        await late[0]()
-        return await send()
-
     await driver.put_content("/source", b"a")
-    faults = Fault("late", first, on="Copy Blob"), Fault("refused", second, on="Copy Blob")
+    faults = arrive_late(on="Copy Blob")
     async with opened(azurite_server, container, *faults) as moving:
         await moving.move("/source", PATH)
     assert await driver.get_content(PATH) == b"a"
