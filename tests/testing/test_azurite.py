@@ -249,7 +249,10 @@ async def test_second_cancellation_kills_at_once(started: list[subprocess.Popen[
 
 
 SCRIPT = """
+import signal
 import anyio
+# A shell's background jobs begin with this signal ignored, which their children inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from azdriver.testing.azurite import azurite
 async def main():
     async with azurite() as server:
