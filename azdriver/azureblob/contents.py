@@ -26,7 +26,7 @@ from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.reader import BlobReader
 from azdriver.azureblob.translate import error_code
 from azdriver.contract import FileInfo
-from azdriver.errors import ConcurrentWriteError, PreconditionFailedError
+from azdriver.errors import BackendError, ConcurrentWriteError, PreconditionFailedError
 from azdriver.paths import StoragePath
 
 __all__ = ["get_content", "put_content"]
@@ -184,6 +184,13 @@ class _Upload:
         ):
             # Nothing happened; or where nothing was, it was applied and deleted at once, which
             # cannot be told apart.
+            if now is None and self._clients.options.retry.raise_if_unsure:
+                raise BackendError(
+                    DRIVER_NAME,
+                    self._path,
+                    "put_content",
+                    reason="the answer was lost, and nothing is there: never written, or deleted",
+                )
             self._resent = True
             return None
         # Someone wrote or deleted since our look. Ours came just before that, or not at all; and

@@ -160,6 +160,8 @@ class _Copy:
             return str(now.copy.id), str(now.copy.status)
         # Again, but only onto what is there now: what comes later is not to be undone.
         if now is None:
+            if self._clients.options.retry.raise_if_unsure:
+                raise self._failed("the copy's answer was lost, and nothing is there")
             self._onto = {"match_condition": MatchConditions.IfMissing}
         elif was_there or same_etag(now.etag, self._onto.get("etag")):
             self._onto = {

@@ -173,7 +173,7 @@ class _Single:
                     # Not applied: what is there now is a rival's, and goes as well.
                     now, _ = await self._evidence.look()
                     if now is None:
-                        return True
+                        return self._found_nothing()
                     self._only = now.etag
                     await self._clients.retrier.pause(attempt)
                     continue
@@ -189,7 +189,7 @@ class _Single:
             return None  # nothing is sent again, and nothing guessed
         now, was_there = await self._evidence.look()
         if now is None:
-            return True  # most probably by that deletion
+            return self._found_nothing()
         if self._only is not None:
             was_there = same_etag(now.etag, self._only)
         if not was_there:
@@ -198,3 +198,10 @@ class _Single:
             raise self._failure
         self._only = now.etag
         return None
+
+    def _found_nothing(self) -> bool:
+        """After a lost answer nothing is there: most probably by that deletion."""
+        if self._clients.options.retry.raise_if_unsure:
+            assert self._failure is not None
+            raise self._failure
+        return True

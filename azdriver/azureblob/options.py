@@ -106,6 +106,11 @@ class RetrySettings:
         attempt_seconds: for one attempt, from its sending until its answer.
         total_seconds: for all attempts of one request together.
         slowest_bytes_per_second: a body adds its length over this to the two limits above.
+        raise_if_unsure: what becomes of a write whose answer was lost, where nothing can tell
+            whether it was applied: a put or a move onto nothing, and a deletion, that find
+            nothing afterwards. By default these are sent again, or taken for done, which is
+            what most callers want; with this they raise ``BackendError``, so that no write is
+            ever applied twice, nor called done that was not.
     """
 
     retries: int = 5
@@ -114,6 +119,7 @@ class RetrySettings:
     attempt_seconds: float = 30.0
     total_seconds: float = 60.0
     slowest_bytes_per_second: int = 256 * 1024
+    raise_if_unsure: bool = False
 
     def __post_init__(self) -> None:
         if type(self.retries) is not int or self.retries < 0:

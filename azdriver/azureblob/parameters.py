@@ -188,6 +188,7 @@ _OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
 _RETRY: Final[dict[str, tuple[str, _Converter]]] = {
     "max_retries": ("retries", _integer),
     "retry_delay": ("first_delay_seconds", _seconds),
+    "raiseifunsure": ("raise_if_unsure", _boolean),
 }
 
 

@@ -54,6 +54,7 @@ def test_every_parameter_reaches_its_option() -> None:
             "apiversion": "2021-12-02",
             "max_retries": 3,
             "retry_delay": "100ms",
+            "raiseifunsure": "true",
         }
     )
     assert options == AzureBlobOptions(
@@ -72,7 +73,7 @@ def test_every_parameter_reaches_its_option() -> None:
         copy_timeout_seconds=3600,
         use_env_settings=True,
         api_version="2021-12-02",
-        retry=RetrySettings(retries=3, first_delay_seconds=0.1),
+        retry=RetrySettings(retries=3, first_delay_seconds=0.1, raise_if_unsure=True),
     )
 
 

@@ -23,17 +23,26 @@ from azdriver.testing.linearizability import Write
 PATH = "/tags/latest"
 
 
-@pytest.mark.parametrize("retries", [5, 0])
+@pytest.mark.parametrize(("retries", "unsure"), [(5, False), (5, True), (0, False)])
 async def test_the_driver_is_linearizable_under_faults(
-    azurite_server: AzuriteServer, retries: int
+    azurite_server: AzuriteServer, retries: int, unsure: bool
 ) -> None:
-    load = Load(operations=1500, tasks=3, paths=5, fault_share=0.1, retries=retries)
+    load = Load(
+        operations=1500,
+        tasks=3,
+        paths=5,
+        fault_share=0.1,
+        retries=retries,
+        raise_if_unsure=unsure,
+    )
     report = await run(azurite_server.connection_string, load)
     print(report)
     assert len(report.records) >= load.operations
     assert sum(len(record.faults) for record in report.records) > 20
     assert report.undocumented_violations == 0
-    if retries == 0:  # no write is sent twice: not even the documented limits
+    if unsure:  # not even the documented limits
+        assert report.violations == 0
+    if retries == 0:  # nor is any write sent twice
         assert report.violations == 0
         assert sum(report.on_the_wire().values()) == 0
 
@@ -143,13 +152,13 @@ def test_a_record_survives_its_file() -> None:
 
 
 def opened(
-    server: AzuriteServer, container: str, *faults: Fault, retries: int = 3
+    server: AzuriteServer, container: str, *faults: Fault, retries: int = 3, unsure: bool = False
 ) -> AzureBlobDriver:
     return AzureBlobDriver.from_connection_string(
         server.connection_string,
         container,
         wrap_transport=Faults(*faults).wrap,
-        retry=RetrySettings(retries=retries, first_delay_seconds=0.01),
+        retry=RetrySettings(retries=retries, first_delay_seconds=0.01, raise_if_unsure=unsure),
     )
 
 
@@ -406,3 +415,56 @@ async def test_limit_a_deletion_whose_answer_was_lost_succeeds_where_nothing_was
         await deleting.delete(PATH)
         with pytest.raises(PathNotFoundError):
             await deleting.delete(PATH)
+
+
+async def test_a_driver_that_is_to_raise_if_unsure_puts_nothing_back(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
+) -> None:
+    rival = then(lose_answer, lambda: driver.delete(PATH), "Put Blob")
+    async with opened(azurite_server, container, rival, unsure=True) as lost:
+        with pytest.raises(BackendError, match="nothing is there: never written, or deleted"):
+            await lost.put_content(PATH, b"a")
+    with pytest.raises(PathNotFoundError):
+        await driver.stat(PATH)
+
+
+async def test_a_driver_that_is_to_raise_if_unsure_copies_nothing_twice(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
+) -> None:
+    await driver.put_content("/source", b"a")
+    rival = then(lose_answer, lambda: driver.delete(PATH), "Copy Blob")
+    async with opened(azurite_server, container, rival, unsure=True) as lost:
+        with pytest.raises(BackendError, match="nothing is there; the source is kept"):
+            await lost.move("/source", PATH)
+    with pytest.raises(PathNotFoundError):
+        await driver.stat(PATH)
+    assert await driver.get_content("/source") == b"a"
+
+
+@pytest.mark.parametrize("existed", [True, False])
+async def test_a_driver_that_is_to_raise_if_unsure_does_not_guess_what_it_deleted(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver, existed: bool
+) -> None:
+    if existed:
+        await driver.put_content(PATH, b"a")
+    lost = lose_answer(on="Delete Blob")
+    async with opened(azurite_server, container, lost, unsure=True) as deleting:
+        with pytest.raises(BackendError, match="delete failed"):
+            await deleting.delete(PATH)
+        with pytest.raises(PathNotFoundError):
+            await deleting.delete(PATH)
+
+
+async def test_a_driver_that_is_to_raise_if_unsure_still_sends_again_what_it_can_judge(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
+) -> None:
+    await driver.put_content(PATH, b"a")
+    await driver.put_content("/source", b"b")
+    faults = reset(on="Put Blob"), reset(on="Copy Blob"), reset(on="Delete Blob"), aged()
+    async with opened(azurite_server, container, *faults, unsure=True) as careful:
+        await careful.put_content(PATH, b"c")
+        await careful.move("/source", PATH)
+        await careful.delete(PATH)
+    assert [fault.struck for fault in faults[:3]] == [1, 1, 1]
+    with pytest.raises(PathNotFoundError):
+        await driver.stat(PATH)
