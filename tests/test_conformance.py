@@ -64,3 +64,16 @@ class TestAzuriteBlockMode(DriverConformance):
         "the service answers 404, which is what this test asks for (pinned in test_blockwriter)"
     )
     async def test_a_deleted_stream_refuses_its_writer(self, driver: StorageDriver) -> None: ...
+
+
+class TestAzuriteSdkLane(DriverConformance):
+    """Everything by the SDK's own calls."""
+
+    @pytest_asyncio.fixture
+    async def driver(
+        self, azurite_server: AzuriteServer, container: str
+    ) -> AsyncIterator[StorageDriver]:
+        async with AzureBlobDriver.from_connection_string(
+            azurite_server.connection_string, container, lean_lane=False
+        ) as driver:
+            yield driver

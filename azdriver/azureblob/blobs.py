@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 from uuid import uuid4
 
 from azure.core import MatchConditions
-from azure.core.exceptions import AzureError, DecodeError
-from azure.storage.blob import BlobProperties
+from azure.core.exceptions import AzureError
 
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.lane import BlobHead, ListedBlob
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.retry import is_ambiguous
-from azdriver.azureblob.translate import checked_etag, error_code, is_missing, status_of
+from azdriver.azureblob.translate import error_code, is_missing, status_of
 from azdriver.contract import FileInfo
 from azdriver.errors import BackendError
 from azdriver.paths import StoragePath
@@ -27,7 +26,6 @@ __all__ = [
     "head",
     "is_changed",
     "new_write_id",
-    "quoted",
     "same_etag",
     "unanswered_deletion",
 ]
@@ -45,11 +43,6 @@ def new_write_id() -> str:
     return uuid4().hex
 
 
-def quoted(etag: str) -> str:
-    """An ETag as HTTP has it: the service leaves the quotes out in listings."""
-    return f'"{checked_etag(etag).strip(chr(34))}"'
-
-
 def same_etag(one: str | None, other: str | None) -> bool:
     return one is not None and other is not None and one.strip('"') == other.strip('"')
 
@@ -65,29 +58,19 @@ def is_changed(error: AzureError) -> bool:
     return status_of(error) == 412 and not error_code(error).startswith("Lease")
 
 
-async def head(clients: Clients, name: BlobName) -> BlobProperties | None:
+async def head(clients: Clients, name: BlobName) -> BlobHead | None:
     """Get Blob Properties; None if there is no such blob."""
     try:
-        return _checked(await clients.blob(name).get_blob_properties())
+        return await clients.lane.head(name)
     except AzureError as error:
         if is_missing(error):
             return None
         raise
 
 
-def _checked(properties: BlobProperties) -> BlobProperties:
-    checked_etag(properties.etag)
-    if not isinstance(properties.size, int) or properties.size < 0:
-        raise DecodeError("malformed answer: no size")
-    if not isinstance(properties.last_modified, datetime):
-        raise DecodeError("malformed answer: no Last-Modified")
-    return properties
-
-
-def file_info(path: StoragePath, properties: BlobProperties) -> FileInfo:
+def file_info(path: StoragePath, blob: BlobHead | ListedBlob) -> FileInfo:
     """What the contract says of a blob."""
-    _checked(properties)
-    return FileInfo(path, properties.size, properties.last_modified, etag=quoted(properties.etag))
+    return FileInfo(path, blob.size, blob.last_modified, etag=blob.etag)
 
 
 async def delete_if_unchanged(clients: Clients, name: BlobName, etag: str) -> bool | None:

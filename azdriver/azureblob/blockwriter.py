@@ -32,13 +32,12 @@ from azdriver.azureblob.blobs import (
     head,
     is_changed,
     new_write_id,
-    quoted,
 )
 from azdriver.azureblob.blockstream import Block, BlockStreamWriter
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME, MAX_STAGED_BLOCK_BYTES
-from azdriver.azureblob.translate import error_code, is_missing, translated
+from azdriver.azureblob.translate import error_code, is_missing, quoted, translated
 from azdriver.errors import ConcurrentWriteError, NotAppendableError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -98,7 +97,7 @@ async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: 
     seen, (committed, uncommitted) = await asyncio.gather(
         head(clients, name), _block_lists(clients, name)
     )
-    etag = None if seen is None else str(seen.etag)
+    etag = None if seen is None else seen.etag
     if not append:
         return _Staged([], _stream_of(uncommitted, []).last, etag)
     base: _Blocks = []
@@ -110,7 +109,7 @@ async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: 
     if seen is None:
         raise PathNotFoundError(DRIVER_NAME, path)
     if seen.size and not base:
-        kind = str(getattr(seen.blob_type, "value", "blob"))
+        kind = seen.blob_type
         raise NotAppendableError(DRIVER_NAME, path, kind)
     return _Staged(base, stream.last, etag)
 
@@ -197,7 +196,7 @@ class BlockBlobWriter(BlockStreamWriter):
             else:
                 if attempt:
                     seen = await head(self._clients, self._name)
-                    self._over = None if seen is None else str(seen.etag)
+                    self._over = None if seen is None else seen.etag
                 return
             seen = await head(self._clients, self._name)
             if seen is not None and not await delete_if_unchanged(

@@ -12,6 +12,7 @@ from azure.core.exceptions import AzureError, DecodeError
 from azure.core.pipeline.transport import AioHttpTransport, AsyncHttpTransport
 from azure.storage.blob.aio import BlobClient, BlobServiceClient
 
+from azdriver.azureblob.lane import Lane
 from azdriver.azureblob.lean import LeanLane
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import (
@@ -22,6 +23,7 @@ from azdriver.azureblob.options import (
     SasToken,
 )
 from azdriver.azureblob.retry import Retrier, RetryPolicy
+from azdriver.azureblob.sdklane import SdkLane
 from azdriver.azureblob.session import (
     READ_BUFFER_BYTES,
     SingleSendSession,
@@ -95,7 +97,11 @@ class Clients:
         self.container = self.service.get_container_client(options.container)
         self.options = options
         self.retrier = Retrier(options.retry)
-        self.lean = LeanLane(options, transport, self.service.api_version)
+        self.lane: Lane = (
+            LeanLane(options, transport, self.service.api_version)
+            if options.lean_lane
+            else SdkLane(self.container, self.blob)
+        )
 
     def blob(self, name: BlobName) -> BlobClient:
         """The SDK's client of one blob.

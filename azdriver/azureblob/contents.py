@@ -6,7 +6,7 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import DecodeError, HttpResponseError
-from azure.storage.blob import BlobProperties, BlobType
+from azure.storage.blob import BlobType
 
 from azdriver.azureblob.blobs import (
     MAX_LOOKS,
@@ -16,15 +16,15 @@ from azdriver.azureblob.blobs import (
     head,
     is_changed,
     new_write_id,
-    quoted,
     same_etag,
     unanswered_deletion,
 )
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.reader import BlobReader
-from azdriver.azureblob.translate import error_code
+from azdriver.azureblob.translate import error_code, quoted
 from azdriver.contract import FileInfo
 from azdriver.errors import BackendError, ConcurrentWriteError, PreconditionFailedError
 from azdriver.paths import StoragePath
@@ -94,7 +94,7 @@ async def put_content(
 
 
 def _require(
-    path: StoragePath, seen: BlobProperties | None, if_match: str | None, if_absent: bool
+    path: StoragePath, seen: BlobHead | None, if_match: str | None, if_absent: bool
 ) -> None:
     if if_absent and seen is not None:
         raise PreconditionFailedError(DRIVER_NAME, path, "if_absent")
@@ -117,7 +117,7 @@ class _Upload:
         path: StoragePath,
         name: BlobName,
         content: bytes,
-        seen: BlobProperties | None,
+        seen: BlobHead | None,
     ) -> None:
         self._clients = clients
         self._path = path
@@ -180,7 +180,7 @@ class _Upload:
         if self._is_conditional and (
             now is None
             if self._seen_etag is None
-            else same_etag(getattr(now, "etag", None), self._seen_etag)
+            else now is not None and same_etag(now.etag, self._seen_etag)
         ):
             # Nothing happened; or where nothing was, it was applied and deleted at once, which
             # cannot be told apart.

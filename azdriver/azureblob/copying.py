@@ -9,7 +9,6 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
-from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.blobs import (
     MAX_LOOKS,
@@ -18,15 +17,15 @@ from azdriver.azureblob.blobs import (
     head,
     is_changed,
     new_write_id,
-    quoted,
     same_etag,
     unanswered_deletion,
 )
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
+from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.translate import error_code, status_of, translated
+from azdriver.azureblob.translate import error_code, quoted, status_of, translated
 from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -60,7 +59,7 @@ async def move(
 
 
 async def _delete_source(
-    clients: Clients, path: StoragePath, name: BlobName, copied: BlobProperties
+    clients: Clients, path: StoragePath, name: BlobName, copied: BlobHead
 ) -> None:
     for attempt in range(MAX_LOOKS):
         deleted = await delete_if_unchanged(clients, name, copied.etag)
@@ -87,7 +86,7 @@ class _Copy:
         clients: Clients,
         source_path: StoragePath,
         source_name: BlobName,
-        source: BlobProperties,
+        source: BlobHead,
         dest_name: BlobName,
     ) -> None:
         self._clients = clients
@@ -157,7 +156,7 @@ class _Copy:
         """What became of a copy whose answer was lost; None to send it again."""
         now, was_there = await self._evidence.look()
         if now is not None and now.metadata.get(WRITE_ID) == self._write_id:
-            return str(now.copy.id), str(now.copy.status)
+            return str(now.copy_id), str(now.copy_status)
         # Again, but only onto what is there now: what comes later is not to be undone.
         if now is None:
             if self._clients.options.retry.raise_if_unsure:
@@ -191,9 +190,9 @@ class _Copy:
                 raise self._failed(f"no end within {options.copy_timeout_seconds:g} s, aborted")
             await asyncio.sleep(options.copy_poll_seconds)
             now = await head(self._clients, self._dest_name)
-            if now is None or now.copy.id != copy_id:
+            if now is None or now.copy_id != copy_id:
                 raise self._failed("another write took the destination")
-            status = str(now.copy.status)
+            status = str(now.copy_status)
         if status != "success":
             raise self._failed(f"the copy's status is {status}")
 

@@ -10,13 +10,13 @@ from typing import Any, Final
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError
 
-from azdriver.azureblob.blobs import MAX_LOOKS, is_changed, quoted, same_etag
+from azdriver.azureblob.blobs import MAX_LOOKS, is_changed, same_etag
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
 from azdriver.azureblob.listing import pages_of
 from azdriver.azureblob.naming import BlobName, BlobNames
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.translate import error_code, is_missing, status_of, translated
+from azdriver.azureblob.translate import error_code, is_missing, quoted, status_of, translated
 from azdriver.errors import PartialDeleteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -65,10 +65,10 @@ class _Deletion:
     async def below(self, prefix: str) -> bool:
         """Delete every blob with this prefix; whether there was one."""
         found = False
-        names = self._clients.container.list_blob_names(name_starts_with=prefix)
-        async for page, _ in pages_of(names, prefix):
-            page_names = [BlobName(name) for name in page if self._can_be_asked_for(name)]
-            found = found or bool(page)
+        async for page in pages_of(self._clients.lane, prefix):
+            names = (blob.name for blob in page.blobs)
+            page_names = [BlobName(name) for name in names if self._can_be_asked_for(name)]
+            found = found or bool(page.blobs)
             for start in range(0, len(page_names), MAX_BATCH):
                 # Waiting here keeps the listing from running ahead of the deletions.
                 await self._batches.acquire()
@@ -119,10 +119,7 @@ class _Deletion:
         """The status of each member; nothing where that is not known."""
 
         async def send() -> list[int]:
-            answers = await self._clients.container.delete_blobs(
-                *batch, delete_snapshots="include", raise_on_any_failure=False
-            )
-            return [answer.status_code async for answer in answers]
+            return await self._clients.lane.delete_batch(batch)
 
         async def look() -> None:
             return None  # a member that is gone by then is no error

@@ -10,16 +10,12 @@ answer's Date have whole seconds, so what is only just older stays in doubt.
 from __future__ import annotations
 
 import time
-from datetime import datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Final
 
-from azure.core.exceptions import AzureError
-from azure.storage.blob import BlobProperties
-
+from azdriver.azureblob.blobs import head
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
-from azdriver.azureblob.translate import is_missing
 
 __all__ = ["Evidence"]
 
@@ -35,33 +31,11 @@ class Evidence:
         self._name = name
         self._began = time.monotonic()
 
-    async def look(self) -> tuple[BlobProperties | None, bool]:
+    async def look(self) -> tuple[BlobHead | None, bool]:
         """What is there now, if anything; and whether it certainly was there from the beginning."""
-        dates: list[str] = []
-        began = self._began
-
-        def keep_date(response: Any) -> None:
-            dates.append(response.http_response.headers.get("Date") or "")
-
-        try:
-            now = await self._clients.blob(self._name).get_blob_properties(
-                raw_response_hook=keep_date
-            )
-        except AzureError as error:
-            if is_missing(error):
-                return None, False
-            raise
-        passed = time.monotonic() - began
-        date = _parsed(dates[-1]) if dates else None
-        if date is None or now.last_modified is None:
+        now = await head(self._clients, self._name)
+        passed = time.monotonic() - self._began
+        if now is None or now.date is None:
             return now, False
-        age = (date - now.last_modified).total_seconds()
+        age = (now.date - now.last_modified).total_seconds()
         return now, age >= passed + MARGIN_SECONDS
-
-
-def _parsed(date: str) -> datetime | None:
-    try:
-        parsed = parsedate_to_datetime(date)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo is not None else None

@@ -1,8 +1,10 @@
-"""The second lane: requests of our own through a plain azure-core pipeline.
+"""The lean lane: requests of our own through a plain azure-core pipeline.
 
 The SDK's download joins chunks, asks for an empty blob twice, and leaks its connection when it
-is cancelled. A Get Blob needs little: an URL, two headers and a streamed body. All parts are
-azure-core's and the SDK's public ones, the signature included; there is no signing code here.
+is cancelled; its listings parse every page twice into models; its batches build each member
+through a pipeline of its own. These requests need little: an URL, a few headers and a body. All
+parts are azure-core's and the SDK's public ones, the signature included; there is no signing
+code here.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 from azure.core.exceptions import (
     AzureError,
@@ -31,17 +33,22 @@ from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
+from azdriver.azureblob.batch import batch_body, batch_statuses
+from azdriver.azureblob.httpdate import parse_http_date
+from azdriver.azureblob.lane import BlobHead, ListPage, date_of
+from azdriver.azureblob.listpage import parse_list_page
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
 from azdriver.azureblob.retry import RetryPolicy
-from azdriver.azureblob.translate import checked_etag
+from azdriver.azureblob.translate import checked_etag, quoted
 
-__all__ = ["BlobStream", "LeanLane", "size_of_unsatisfiable"]
+__all__ = ["LeanLane", "LeanStream", "size_of_unsatisfiable"]
 
 # How long a locally made signature is good for, and how long before its end it is renewed.
 SIGNATURE_LIFETIME: Final = timedelta(hours=1)
 SIGNATURE_RENEWAL: Final = timedelta(minutes=15)
 
+_METADATA: Final = "x-ms-meta-"
 # Numbers of up to 60 bits; [0-9], since \d is the digits of any script.
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _CONTENT_RANGE = re.compile(
@@ -50,7 +57,7 @@ _CONTENT_RANGE = re.compile(
 
 
 class LeanLane:
-    """Get Blob, streamed."""
+    """The requests of :class:`azdriver.azureblob.lane.Lane`."""
 
     def __init__(
         self,
@@ -60,6 +67,7 @@ class LeanLane:
     ) -> None:
         self._options = options
         self._base_url = f"{options.account_url}/{options.container}/"
+        self._base_path = urlsplit(self._base_url).path  # with the account, on an emulator
         self._headers = {"x-ms-version": api_version, "User-Agent": "azdriver"}
         self._signature = _Signature(options)
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
@@ -73,27 +81,15 @@ class LeanLane:
         first: int = 0,
         last: int | None = None,
         etag: str | None = None,
-    ) -> BlobStream:
-        """One Get Blob; the body is read from what is returned, which has to be closed.
-
-        Args:
-            name: which blob.
-            first: the first byte.
-            last: the last byte, itself included; None for the rest.
-            etag: only if this is still the blob's version.
-
-        Raises:
-            HttpResponseError: 404, 412 (another version), 416 (``first`` is at the end or
-                past it), or whatever else is not 200 or 206.
-        """
+    ) -> LeanStream:
         headers = dict(self._headers)
         ranged = bool(first) or last is not None
         if ranged:
             headers["x-ms-range"] = f"bytes={first}-{'' if last is None else last}"
         if etag is not None:
             headers["If-Match"] = etag
-        url = f"{self._base_url}{quote(name, safe='/')}?{self._signature.query()}"
-        run = await self._pipeline.run(HttpRequest("GET", url, headers=headers), stream=True)
+        request = HttpRequest("GET", self._url(name), headers=headers)
+        run = await self._pipeline.run(request, stream=True)
         response = run.http_response
         if response.status_code not in (200, 206):
             try:
@@ -112,7 +108,7 @@ class LeanLane:
             finally:
                 await response.close()
         try:
-            stream = BlobStream(response, self._options.retry)
+            stream = LeanStream(response, self._options.retry)
             if stream.first != first or ranged != (response.status_code == 206):
                 raise IncompleteReadError("the answer holds another range than asked for")
         except BaseException:
@@ -120,16 +116,69 @@ class LeanLane:
             raise
         return stream
 
+    async def head(self, name: BlobName) -> BlobHead:
+        request = HttpRequest("HEAD", self._url(name), headers=self._headers)
+        headers = (await self._answer(request, "Get Blob Properties", 200)).headers
+        return BlobHead(
+            size=_length(headers.get("Content-Length")),
+            etag=quoted(headers.get("ETag")),
+            last_modified=parse_http_date(headers.get("Last-Modified")),
+            blob_type=headers.get("x-ms-blob-type") or "",
+            metadata={
+                key[len(_METADATA) :]: value
+                for key, value in headers.items()
+                if key.lower().startswith(_METADATA)
+            },
+            committed_blocks=_length(headers.get("x-ms-blob-committed-block-count") or "0"),
+            copy_id=headers.get("x-ms-copy-id"),
+            copy_status=headers.get("x-ms-copy-status"),
+            date=date_of(headers),
+        )
 
-class BlobStream:
-    """The body of one Get Blob, and what its headers say.
+    async def list_page(
+        self, prefix: str, *, marker: str = "", delimiter: str = "", limit: int | None = None
+    ) -> ListPage:
+        query = {"restype": "container", "comp": "list"}
+        if prefix:
+            query["prefix"] = prefix
+        if delimiter:
+            query["delimiter"] = delimiter
+        if marker:
+            query["marker"] = marker
+        if limit is not None:
+            query["maxresults"] = str(limit)
+        url = f"{self._base_url[:-1]}?{urlencode(query)}&{self._signature.query()}"
+        request = HttpRequest("GET", url, headers=self._headers)
+        return parse_list_page((await self._answer(request, "List Blobs", 200)).content)
 
-    Attributes:
-        size: bytes of the whole blob.
-        etag: its version, quotes included.
-        first: where in the blob the body begins.
-        length: bytes of the body.
-    """
+    async def delete_batch(self, names: Sequence[BlobName]) -> list[int]:
+        signature = self._signature.query()
+        paths = [f"{self._base_path}{quote(name, safe='/')}?{signature}" for name in names]
+        content_type, body = batch_body(paths, {"x-ms-delete-snapshots": "include"})
+        request = HttpRequest(
+            "POST",
+            f"{self._base_url[:-1]}?restype=container&comp=batch&{signature}",
+            headers={**self._headers, "Content-Type": content_type},
+            content=body,
+        )
+        answer = await self._answer(request, "Blob Batch", 202)
+        return batch_statuses(answer.headers.get("Content-Type") or "", answer.content, len(names))
+
+    def _url(self, name: BlobName) -> str:
+        return f"{self._base_url}{quote(name, safe='/')}?{self._signature.query()}"
+
+    async def _answer(self, request: HttpRequest, operation: str, status: int) -> AsyncHttpResponse:
+        """An answer that was read whole."""
+        response = (await self._pipeline.run(request)).http_response
+        if response.status_code != status:
+            raise HttpResponseError(
+                message=f"{operation} answered {response.status_code}", response=response
+            )
+        return response
+
+
+class LeanStream:
+    """The :class:`azdriver.azureblob.lane.BlobStream` of a streamed answer."""
 
     def __init__(self, response: AsyncHttpResponse, settings: RetrySettings) -> None:
         """
@@ -140,10 +189,7 @@ class BlobStream:
         # An async generator in azure-core's own responses, although the type does not say so.
         self._body = cast("AsyncGenerator[bytes, None]", response.iter_raw())
         self.etag = checked_etag(response.headers.get("ETag"))
-        length = response.headers.get("Content-Length") or ""
-        if not _LENGTH.fullmatch(length):
-            raise DecodeError("malformed answer: no Content-Length")
-        self.length = self._left = int(length)
+        self.length = self._left = _length(response.headers.get("Content-Length"))
         self.first, self.size = 0, self.length
         if response.status_code == 206:
             match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range") or "")
@@ -203,6 +249,12 @@ class BlobStream:
         return chunk
 
 
+def _length(text: str | None) -> int:
+    if text is None or not _LENGTH.fullmatch(text):
+        raise DecodeError("malformed answer: no Content-Length")
+    return int(text)
+
+
 def size_of_unsatisfiable(error: HttpResponseError) -> int | None:
     """The blob's size in bytes out of a 416 answer; None where the service did not say it."""
     headers = getattr(error.response, "headers", {})
@@ -237,6 +289,6 @@ class _Signature:
             credential.account_name,
             self._options.container,
             account_key=credential.account_key,
-            permission=ContainerSasPermissions(read=True),
+            permission=ContainerSasPermissions(read=True, list=True, delete=True),
             expiry=expiry,
         )

@@ -180,6 +180,8 @@ class AzureBlobOptions:
         use_env_settings: take proxies and netrc from the environment; costs two thread hops
             at every request.
         verify_tls: check the server's certificate; off only for a test server.
+        lean_lane: send lists, batches of deletions, HEADs and GETs as requests of azdriver's own,
+            for a fraction of the CPU; off to send them through the SDK's calls.
         api_version: the service's REST version, where the SDK's own choice does not serve.
     """
 
@@ -204,12 +206,13 @@ class AzureBlobOptions:
     copy_timeout_seconds: float = 300.0
     use_env_settings: bool = False
     verify_tls: bool = True
+    lean_lane: bool = True
     api_version: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("account_url", "container"):
             _require_text(name, getattr(self, name))
-        for name in ("use_env_settings", "verify_tls", "legacy_root_prefix"):
+        for name in ("use_env_settings", "verify_tls", "legacy_root_prefix", "lean_lane"):
             if not isinstance(getattr(self, name), bool):
                 raise _wrong(name, f"is to be True or False, not {shown(getattr(self, name))}")
         if not isinstance(self.retry, RetrySettings):

@@ -183,6 +183,7 @@ _OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
     "readtimeout": ("read_timeout_seconds", _seconds),
     "copytimeout": ("copy_timeout_seconds", _seconds),
     "useenvsettings": ("use_env_settings", _boolean),
+    "leanlane": ("lean_lane", _boolean),
     "apiversion": ("api_version", _text),
 }
 _RETRY: Final[dict[str, tuple[str, _Converter]]] = {

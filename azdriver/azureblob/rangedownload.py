@@ -9,7 +9,7 @@ from azure.core.exceptions import AzureError, IncompleteReadError
 
 from azdriver.azureblob.blobs import is_changed
 from azdriver.azureblob.client import Clients
-from azdriver.azureblob.lean import BlobStream
+from azdriver.azureblob.lane import BlobStream
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.retry import is_ambiguous
@@ -88,7 +88,7 @@ class RangeDownload:
 
     async def _receive(self) -> bytes:
         if self._stream is None:
-            self._stream = await self._clients.lean.get(
+            self._stream = await self._clients.lane.get(
                 self._name, first=self._position, last=self._end - 1, etag=self._etag
             )
             if self._stream.length == 0:

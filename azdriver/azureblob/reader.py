@@ -8,7 +8,7 @@ from typing import Self
 
 from azure.core.exceptions import HttpResponseError
 
-from azdriver.azureblob.blobs import head, quoted
+from azdriver.azureblob.blobs import head
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lean import size_of_unsatisfiable
 from azdriver.azureblob.naming import BlobName
@@ -88,14 +88,14 @@ class BlobReader:
         properties = await head(self._clients, self._name)
         if properties is None:
             raise PathNotFoundError(DRIVER_NAME, self._path)
-        self._size, self._etag = properties.size, quoted(properties.etag)
+        self._size, self._etag = properties.size, properties.etag
         self._end = self._position
 
     async def _open_first(self, offset: int, length: int | None) -> None:
         span = min((n for n in (self._range_bytes, length) if n is not None), default=None)
         last = None if span is None else offset + span - 1
         try:
-            stream = await self._clients.lean.get(self._name, first=offset, last=last)
+            stream = await self._clients.lane.get(self._name, first=offset, last=last)
         except HttpResponseError as error:
             if error.status_code != 416:
                 raise

@@ -17,6 +17,7 @@ __all__ = [
     "checked_etag",
     "error_code",
     "is_missing",
+    "quoted",
     "status_of",
     "translated",
 ]
@@ -97,6 +98,15 @@ def checked_etag(etag: object) -> str:
     if not isinstance(etag, str) or not _ETAG.fullmatch(etag):
         raise DecodeError("malformed answer: no ETag")
     return etag
+
+
+def quoted(etag: object) -> str:
+    """An ETag as HTTP has it: the service leaves the quotes out in listings.
+
+    Raises:
+        DecodeError: as :func:`checked_etag`.
+    """
+    return f'"{checked_etag(etag).strip(chr(34))}"'
 
 
 def _is_from_libraries(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
-from azure.storage.blob import BlobProperties, BlobType
+from azure.storage.blob import BlobType
 
 from azdriver.azureblob.blobs import (
     MAX_LOOKS,
@@ -20,6 +20,7 @@ from azdriver.azureblob.blobs import (
 )
 from azdriver.azureblob.blockstream import Block, BlockStreamWriter
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.translate import checked_etag, error_code, translated
@@ -49,7 +50,7 @@ async def open_append_writer(
     if seen.blob_type == BlobType.APPENDBLOB:
         return AppendBlobWriter(clients, path, name, _Stored.of(seen))
     if seen.size:
-        raise NotAppendableError(DRIVER_NAME, path, str(getattr(seen.blob_type, "value", "blob")))
+        raise NotAppendableError(DRIVER_NAME, path, seen.blob_type)
     # Nothing to lose: an empty content becomes an empty stream.
     await delete_if_unchanged(clients, name, seen.etag)
     return await _create(clients, path, name)
@@ -65,9 +66,8 @@ class _Stored:
     blocks: int = 0
 
     @classmethod
-    def of(cls, blob: BlobProperties) -> _Stored:
-        blocks = blob.append_blob_committed_block_count or 0
-        return cls(blob.etag, blob.metadata.get(WRITE_ID), blob.size, blocks)
+    def of(cls, blob: BlobHead) -> _Stored:
+        return cls(blob.etag, blob.metadata.get(WRITE_ID), blob.size, blob.committed_blocks)
 
 
 async def _create(clients: Clients, path: StoragePath, name: BlobName) -> AppendBlobWriter:
@@ -182,7 +182,7 @@ class AppendBlobWriter(BlockStreamWriter):
         end = block.offset + len(block.data)
         if seen.blob_type == BlobType.APPENDBLOB and seen.size == end:
             try:
-                async with await self._clients.lean.get(
+                async with await self._clients.lane.get(
                     self._name, first=block.offset, last=end - 1, etag=seen.etag
                 ) as stream:
                     position = 0
@@ -192,7 +192,7 @@ class AppendBlobWriter(BlockStreamWriter):
                         position += len(chunk)
                     else:
                         if position == len(block.data):
-                            return str(seen.etag)
+                            return seen.etag
             except AzureError as error:
                 if not is_changed(error):
                     raise

@@ -71,7 +71,7 @@ def test_a_wrong_option_is_named(parameter: str, value: object) -> None:
 
 
 def test_every_option_that_can_be_wrong_is_among_them() -> None:
-    flags = {"legacy_root_prefix", "use_env_settings", "verify_tls"}
+    flags = {"lean_lane", "legacy_root_prefix", "use_env_settings", "verify_tls"}
     elsewhere = {"retry", "api_version"}
     options = {field.name for field in dataclasses.fields(AzureBlobOptions)}
     assert options - flags - elsewhere == {parameter for parameter, _ in WRONG}

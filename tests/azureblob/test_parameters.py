@@ -51,6 +51,7 @@ def test_every_parameter_reaches_its_option() -> None:
             "readtimeout": "1m",
             "copytimeout": "1h",
             "useenvsettings": "yes",
+            "leanlane": "no",
             "apiversion": "2021-12-02",
             "max_retries": 3,
             "retry_delay": "100ms",
@@ -72,6 +73,7 @@ def test_every_parameter_reaches_its_option() -> None:
         read_timeout_seconds=60,
         copy_timeout_seconds=3600,
         use_env_settings=True,
+        lean_lane=False,
         api_version="2021-12-02",
         retry=RetrySettings(retries=3, first_delay_seconds=0.1, raise_if_unsure=True),
     )

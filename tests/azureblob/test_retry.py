@@ -27,6 +27,7 @@ from azure.storage.blob import StorageErrorCode
 from azdriver import AzureBlobDriver
 from azdriver.azureblob import RetrySettings
 from azdriver.azureblob.client import Clients
+from azdriver.azureblob.lean import LeanLane
 from azdriver.azureblob.retry import (
     NotSentError,
     Retrier,
@@ -428,8 +429,9 @@ def retry_policies(pipeline: Any) -> list[Any]:
 
 async def test_each_pipeline_has_one_retry_policy_of_its_own(clients: Clients) -> None:
     """Of two that shared one, requests of one client would go out through the other's transport."""
+    assert isinstance(clients.lane, LeanLane)
     [of_sdk] = retry_policies(clients.service._pipeline)
-    [of_lean] = retry_policies(clients.lean._pipeline)
+    [of_lean] = retry_policies(clients.lane._pipeline)
     assert isinstance(of_sdk, RetryPolicy)
     assert isinstance(of_lean, RetryPolicy)
     assert of_sdk is not of_lean

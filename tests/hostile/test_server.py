@@ -847,7 +847,7 @@ async def hostile_server() -> AsyncGenerator[Server, None]:
         yield server
 
 
-def hurried(server: Server, *, connections: int = 2) -> AzureBlobDriver:
+def hurried(server: Server, *, connections: int = 2, lean_lane: bool = True) -> AzureBlobDriver:
     """A driver that gives up soon, with blocks and ranges of five bytes."""
     return AzureBlobDriver(
         AzureBlobOptions(
@@ -857,6 +857,7 @@ def hurried(server: Server, *, connections: int = 2) -> AzureBlobDriver:
             append_block_bytes=5,
             read_range_bytes=5,
             connections=connections,
+            lean_lane=lean_lane,
             connect_timeout_seconds=0.3,
             pool_timeout_seconds=0.3,
             read_timeout_seconds=0.2,
@@ -1173,7 +1174,7 @@ async def test_a_defect_of_our_own_is_not_taken_for_a_malformed_answer(
 async def test_a_malformed_answer_keeps_its_status_and_its_cause(server: Server) -> None:
     """Here the SDK adds None to a text, since the error has no message."""
     body = xml("<Error><Code>LeaseIdMissing</Code></Error>")
-    async with hurried(server) as driver:
+    async with hurried(server, lean_lane=False) as driver:
         server.lie = always(Answer("409 Conflict", XML, body=body))
         server.operation = "List Blobs"
         with pytest.raises(BackendError, match="malformed answer: TypeError") as caught:
