@@ -7,6 +7,7 @@ The lab is ``azdriver.testing.histories``; the long form of this is
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -53,8 +54,11 @@ async def test_the_historical_algorithms_are_rejected(
 ) -> None:
     operations = 400 if variant == "append-writer" else 1500
     load = Load(operations=operations, tasks=3, paths=4, fault_share=0.0, variant=variant)
-    report = await run(azurite_server.connection_string, load)
-    print(report)
+    for seed in range(5):  # a race that a single short load may miss
+        report = await run(azurite_server.connection_string, replace(load, seed=seed))
+        print(report)
+        if report.violations:
+            break
     assert report.violations > 0
     assert report.undocumented_violations > 0
 

@@ -51,6 +51,7 @@ class _WorkerError(RuntimeError):
 async def _process(job: str, number: int, result: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        *(["-P"] if sys.flags.safe_path else []),
         "-m",
         "azdriver.testing.histories",
         "--work",

@@ -21,9 +21,10 @@ from azdriver.testing.histories.records import Record, Sent
 from azdriver.testing.histories.wire import current
 
 HISTORICAL_CHUNK: Final = 100  # bytes of one Append Block of the historical put
-# Between the look and the deletion of the unconditional migration: what a network would put
-# there. On loopback the window is there as well, but a short load rarely meets it.
-HISTORICAL_SECONDS: Final = 0.02
+# Between the look and the deletion of the unconditional migration, in times that the look took:
+# what a network would put there. On loopback the window is there as well, but a short load
+# rarely meets it.
+HISTORICAL_PAUSE: Final = 10
 
 
 def _content(value: str, rng: random.Random) -> bytes:
@@ -177,8 +178,9 @@ class Worker:
         blob = self._blob(record.path)
         try:
             try:
+                began = time.monotonic()
                 if (await blob.get_blob_properties()).blob_type != BlobType.BLOCKBLOB:
-                    await asyncio.sleep(HISTORICAL_SECONDS)
+                    await asyncio.sleep(HISTORICAL_PAUSE * (time.monotonic() - began))
                     await blob.delete_blob()
             except HttpResponseError as error:
                 if error.status_code != 404:
