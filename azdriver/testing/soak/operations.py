@@ -130,7 +130,10 @@ class OwnOperations(Known):
         if path in self._retired:
             return
         data = self._random.randbytes(100 * KIB)
-        self._doubts[path] = lambda held: held is None or data.startswith(held)
+        before = self._either(self._files.get(path), None)  # of one that could not be cancelled
+        self._doubts[path] = lambda held: (
+            before(held) or (held is not None and data.startswith(held))
+        )
         async with self._driver.writer(path) as writer:
             await writer.write(data)
             await writer.cancel()
