@@ -6,7 +6,7 @@ here, once, from listings in the order of the names' bytes, for every driver.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from typing import NamedTuple, Protocol, Self
 
@@ -97,15 +97,23 @@ class TreeWalk:
         self._found = False
         self._last: FileInfo | None = None
         self._skipped: str | None = None  # the prefix of the directory left out last
-        self._steps = self._run()
+        # Entries come by the page: one step of a generator for each would be half of the work.
+        self._entries: Iterator[FileInfo] = iter(())
+        self._pages = self._run()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> FileInfo:
         self._last = None
-        self._last = await anext(self._steps)
-        return self._last
+        while True:
+            for entry in self._entries:
+                if self._skipped is not None and entry.path.startswith(self._skipped):
+                    continue
+                if not self._start_after or _key(entry) > self._start_after:
+                    self._last = entry
+                    return entry
+            self._entries = iter(await anext(self._pages))
 
     def skip(self) -> None:
         if self._last is None or not self._last.is_dir:
@@ -113,14 +121,14 @@ class TreeWalk:
         self._skipped = self._last.path + "/"
 
     async def aclose(self) -> None:
-        await self._steps.aclose()
+        self._entries = iter(())
+        await self._pages.aclose()
 
-    async def _run(self) -> AsyncGenerator[FileInfo, None]:
+    async def _run(self) -> AsyncGenerator[Sequence[FileInfo], None]:
         with observed(self._driver_name, "walk", self._root):
-            async with aclosing(self._below(self._root)) as entries:
-                async for entry in entries:
-                    if _key(entry) > self._start_after:
-                        yield entry
+            async with aclosing(self._below(self._root)) as pages:
+                async for page in pages:
+                    yield page
             if not self._found and self._root != ROOT:
                 raise PathNotFoundError(self._driver_name, self._root)
 
@@ -132,33 +140,33 @@ class TreeWalk:
         # each of its later siblings.
         return self._is_skipped(entries[0].path) and self._is_skipped(entries[-1].path)
 
-    async def _below(self, top: StoragePath) -> AsyncGenerator[FileInfo, None]:
-        """All below ``top``, in one flat pass while nothing large is skipped."""
+    async def _below(self, top: StoragePath) -> AsyncGenerator[Sequence[FileInfo], None]:
+        """All below ``top``, in one flat pass while nothing large is skipped.
+
+        What is skipped is left out by ``__anext__``: it is not known when a page is made.
+        """
         announced = directory_prefix(top)  # the directory of the entry before, with its slash
         async with aclosing(self._source.flat(top)) as pages:
             async for page in pages:
                 self._found = self._found or page.found
+                entries: list[FileInfo] = []
                 for info in page.entries:
-                    if self._is_skipped(info.path):
-                        continue
-                    for directory in _entered(announced, info.path):
-                        announced = directory.path + "/"
-                        yield directory
-                        if self._skipped == announced:
-                            break
-                    else:
-                        announced = info.path.rpartition("/")[0] + "/"
-                        yield info
+                    parents = info.path.rpartition("/")[0] + "/"
+                    if parents != announced:
+                        entries += _entered(announced, parents)
+                        announced = parents
+                    entries.append(info)
+                yield entries
                 if page.more and page.entries and self._is_whole_page_skipped(page.entries):
                     break
             else:
                 return
         # The rest of a skipped directory may be long: go round it, level by level.
-        async with aclosing(self._around(top)) as entries:
-            async for entry in entries:
-                yield entry
+        async with aclosing(self._around(top)) as rest:
+            async for some in rest:
+                yield some
 
-    async def _around(self, top: StoragePath) -> AsyncGenerator[FileInfo, None]:
+    async def _around(self, top: StoragePath) -> AsyncGenerator[Sequence[FileInfo], None]:
         """What follows the skipped directory below ``top``, without listing the inside of it."""
         assert self._skipped is not None
         done = parent = self._skipped
@@ -168,19 +176,16 @@ class TreeWalk:
                 async for entry in level:
                     if _key(entry) <= done:
                         continue
-                    yield entry
+                    yield [entry]
                     if entry.is_dir and not self._is_skipped(entry.path + "/"):
-                        async with aclosing(self._below(StoragePath(entry.path))) as below:
-                            async for inner in below:
-                                yield inner
+                        async with aclosing(self._below(StoragePath(entry.path))) as pages:
+                            async for page in pages:
+                                yield page
             done = parent
 
 
-def _entered(announced: str, path: str) -> list[FileInfo]:
-    """The directories above ``path`` that the entry before it was not in, outermost first."""
-    parents = path.rpartition("/")[0] + "/"
-    if parents == announced:
-        return []
+def _entered(announced: str, parents: str) -> list[FileInfo]:
+    """The directories of ``parents`` that the entry before was not in, outermost first."""
     common = 0
     start = 0
     while (slash := parents.find("/", start)) >= 0:

@@ -23,7 +23,6 @@ __all__ = [
     "WRITE_ID",
     "delete_if_unchanged",
     "file_info",
-    "head",
     "is_changed",
     "new_write_id",
     "same_etag",
@@ -56,16 +55,6 @@ def is_changed(error: AzureError) -> bool:
     if is_missing(error):
         return True
     return status_of(error) == 412 and not error_code(error).startswith("Lease")
-
-
-async def head(clients: Clients, name: BlobName) -> BlobHead | None:
-    """Get Blob Properties; None if there is no such blob."""
-    try:
-        return await clients.lane.head(name)
-    except AzureError as error:
-        if is_missing(error):
-            return None
-        raise
 
 
 def file_info(path: StoragePath, blob: BlobHead | ListedBlob) -> FileInfo:

@@ -29,7 +29,6 @@ from azdriver.azureblob.blobs import (
     MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
-    head,
     is_changed,
     new_write_id,
 )
@@ -95,7 +94,7 @@ async def open_block_writer(
 
 async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: bool) -> _Staged:
     seen, (committed, uncommitted) = await asyncio.gather(
-        head(clients, name), _block_lists(clients, name)
+        clients.lane.head(name), _block_lists(clients, name)
     )
     etag = None if seen is None else seen.etag
     if not append:
@@ -195,10 +194,10 @@ class BlockBlobWriter(BlockStreamWriter):
                     raise
             else:
                 if attempt:
-                    seen = await head(self._clients, self._name)
+                    seen = await self._clients.lane.head(self._name)
                     self._over = None if seen is None else seen.etag
                 return
-            seen = await head(self._clients, self._name)
+            seen = await self._clients.lane.head(self._name)
             if seen is not None and not await delete_if_unchanged(
                 self._clients, self._name, seen.etag
             ):
@@ -286,7 +285,7 @@ class BlockBlobWriter(BlockStreamWriter):
             return True
 
         async def look() -> bool | None:
-            now = await head(self._clients, self._name)
+            now = await self._clients.lane.head(self._name)
             return True if now is not None and now.metadata.get(WRITE_ID) == write_id else None
 
         await self._clients.retrier.settle(send, look)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from azure.core import MatchConditions
-from azure.core.exceptions import DecodeError, HttpResponseError
+from azure.core.exceptions import AzureError, DecodeError, HttpResponseError
 from azure.storage.blob import BlobType
 
 from azdriver.azureblob.blobs import (
@@ -13,7 +13,6 @@ from azdriver.azureblob.blobs import (
     WRITE_ID,
     delete_if_unchanged,
     file_info,
-    head,
     is_changed,
     new_write_id,
     same_etag,
@@ -23,7 +22,7 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.reader import BlobReader
+from azdriver.azureblob.rangedownload import RangeDownload
 from azdriver.azureblob.translate import error_code, quoted
 from azdriver.contract import FileInfo
 from azdriver.errors import BackendError, ConcurrentWriteError, PreconditionFailedError
@@ -36,12 +35,36 @@ async def get_content(clients: Clients, path: StoragePath, name: BlobName) -> by
     """One Get Blob; a body that was cut goes on where it stopped, if it is still that version."""
     for attempt in range(MAX_LOOKS):
         try:
-            async with await BlobReader.open(clients, path, name, 0, None, whole=True) as reader:
-                return await reader.read()
+            return b"".join(await _chunks(clients, path, name))
         except ConcurrentWriteError:
             # Cut, and overwritten before it could go on: a fresh read is what the caller wants.
             await clients.retrier.pause(attempt)
     raise ConcurrentWriteError(DRIVER_NAME, path, "overwritten whenever it is read")
+
+
+async def _chunks(clients: Clients, path: StoragePath, name: BlobName) -> list[bytes]:
+    try:
+        stream = await clients.lane.get(name)
+    except HttpResponseError as error:
+        if error.status_code != 416:
+            raise
+        return []  # an empty blob has no byte, not even for a request of all
+    chunks = []
+    try:
+        async with stream:
+            async for chunk in stream:
+                chunks.append(chunk)
+        return chunks
+    except AzureError as error:
+        received = sum(map(len, chunks))
+        rest = RangeDownload(clients, path, name, first=received, end=stream.size, etag=stream.etag)
+        await rest.consider(error)
+    try:
+        while chunk := await rest.next_chunk():
+            chunks.append(chunk)
+    finally:
+        await rest.close()
+    return chunks
 
 
 async def put_content(
@@ -65,7 +88,7 @@ async def put_content(
     """
     was_lost = False
     for attempt in range(MAX_LOOKS):
-        seen = await head(clients, name)
+        seen = await clients.lane.head(name)
         if seen is not None or not was_lost:
             _require(path, seen, if_match, if_absent)
         # Else it is gone by our own deletion, whose answer was lost: the condition did hold.
@@ -174,7 +197,7 @@ class _Upload:
 
     async def _look(self) -> FileInfo | None:
         """What became of an upload whose answer was lost; None to send it again."""
-        now = await head(self._clients, self._name)
+        now = await self._clients.lane.head(self._name)
         if now is not None and now.metadata.get(WRITE_ID) == self._write_id:
             return file_info(self._path, now)
         if self._is_conditional and (

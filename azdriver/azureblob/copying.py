@@ -14,7 +14,6 @@ from azdriver.azureblob.blobs import (
     MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
-    head,
     is_changed,
     new_write_id,
     same_etag,
@@ -47,7 +46,7 @@ async def move(
     source_path, source_name = source
     dest_path, dest_name = dest
     with translated(source_path, "move"):
-        seen = await head(clients, source_name)
+        seen = await clients.lane.head(source_name)
         if seen is None:
             raise PathNotFoundError(DRIVER_NAME, source_path)
         if source_name == dest_name:
@@ -65,7 +64,7 @@ async def _delete_source(
         deleted = await delete_if_unchanged(clients, name, copied.etag)
         if deleted:
             return
-        now = await head(clients, name)
+        now = await clients.lane.head(name)
         if now is None:
             return
         if not same_etag(now.etag, copied.etag):
@@ -110,7 +109,7 @@ class _Copy:
                 # not). The source is known to be there, so what is in the way can go.
                 if error.status_code != 409 or error_code(error) != "InvalidBlobType":
                     raise
-                in_the_way = await head(self._clients, self._dest_name)
+                in_the_way = await self._clients.lane.head(self._dest_name)
                 if in_the_way is not None and not await delete_if_unchanged(
                     self._clients, self._dest_name, in_the_way.etag
                 ):
@@ -189,7 +188,7 @@ class _Copy:
                 await self._abort(copy_id)
                 raise self._failed(f"no end within {options.copy_timeout_seconds:g} s, aborted")
             await asyncio.sleep(options.copy_poll_seconds)
-            now = await head(self._clients, self._dest_name)
+            now = await self._clients.lane.head(self._dest_name)
             if now is None or now.copy_id != copy_id:
                 raise self._failed("another write took the destination")
             status = str(now.copy_status)

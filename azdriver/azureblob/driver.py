@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from azdriver.azureblob.blobs import file_info, head
+from azdriver.azureblob.blobs import file_info
 from azdriver.azureblob.blockwriter import open_block_writer
 from azdriver.azureblob.client import Clients, WrapTransport
 from azdriver.azureblob.contents import get_content, put_content
@@ -158,7 +158,7 @@ class AzureBlobDriver(BaseDriver):
                 # Nothing depends on the answer; but a container that cannot be reached shows.
                 await listing.exists_below(path)
                 return FileInfo(path, is_dir=True)
-            properties = await head(self._clients, self._names.of(path))
+            properties = await self._clients.lane.head(self._names.of(path))
             if properties is not None:
                 return file_info(path, properties)
             if await listing.exists_below(path):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from azdriver.azureblob.blobs import head
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
@@ -33,7 +32,7 @@ class Evidence:
 
     async def look(self) -> tuple[BlobHead | None, bool]:
         """What is there now, if anything; and whether it certainly was there from the beginning."""
-        now = await head(self._clients, self._name)
+        now = await self._clients.lane.head(self._name)
         passed = time.monotonic() - self._began
         if now is None or now.date is None:
             return now, False

@@ -13,7 +13,7 @@ from typing import Final
 
 from azure.core.exceptions import DecodeError
 
-__all__ = ["parse_http_date"]
+__all__ = ["parse_day", "parse_http_date"]
 
 _MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
 
@@ -27,14 +27,19 @@ def parse_http_date(text: str | None) -> datetime:
     try:
         if text and text[3:5] == ", " and text[19] == text[22] == ":" and text[25:] == " GMT":
             hour, minute, second = int(text[17:19]), int(text[20:22]), int(text[23:25])
-            return datetime(*_day(text[5:16]), hour, minute, second, tzinfo=UTC)
+            return datetime(*parse_day(text[5:16]), hour, minute, second, tzinfo=UTC)
     except (LookupError, ValueError):
         pass
     raise DecodeError("malformed answer: no date where there has to be one")
 
 
 @lru_cache(maxsize=512)
-def _day(text: str) -> tuple[int, int, int]:
+def parse_day(text: str) -> tuple[int, int, int]:
+    """Year, month and day of a date such as ``24 Nov 2026``.
+
+    Raises:
+        ValueError: it is none.
+    """
     day, month, year = text.split(" ")
     if len(month) != 3:
         raise ValueError(month)

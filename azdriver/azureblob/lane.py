@@ -141,11 +141,11 @@ class Lane(Protocol):
         """
         ...
 
-    async def head(self, name: BlobName) -> BlobHead:
-        """Get Blob Properties.
+    async def head(self, name: BlobName) -> BlobHead | None:
+        """Get Blob Properties; None if there is no such blob.
 
         Raises:
-            HttpResponseError: 404 if there is no such blob, and whatever else is not 200.
+            HttpResponseError: whatever else is not 200.
         """
         ...
 

@@ -40,7 +40,7 @@ from azdriver.azureblob.listpage import parse_list_page
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
 from azdriver.azureblob.retry import RetryPolicy
-from azdriver.azureblob.translate import checked_etag, quoted
+from azdriver.azureblob.translate import BLOB_IS_MISSING, checked_etag, quoted
 
 __all__ = ["LeanLane", "LeanStream", "size_of_unsatisfiable"]
 
@@ -98,9 +98,7 @@ class LeanLane:
                 ):
                     async with asyncio.timeout(self._options.retry.attempt_seconds):
                         await response.read()
-                error = HttpResponseError(
-                    message=f"Get Blob answered {response.status_code}", response=response
-                )
+                error = _failed("Get Blob", response)
                 size = size_of_unsatisfiable(error)
                 if error.status_code == 416 and (not ranged or (size is not None and first < size)):
                     raise DecodeError("malformed answer: 416 to a range that is there")
@@ -116,9 +114,15 @@ class LeanLane:
             raise
         return stream
 
-    async def head(self, name: BlobName) -> BlobHead:
+    async def head(self, name: BlobName) -> BlobHead | None:
         request = HttpRequest("HEAD", self._url(name), headers=self._headers)
-        headers = (await self._answer(request, "Get Blob Properties", 200)).headers
+        response = (await self._pipeline.run(request)).http_response
+        headers = response.headers
+        if response.status_code != 200:
+            # Not by an error, which costs as much as the request: most puts find nothing.
+            if response.status_code == 404 and headers.get("x-ms-error-code") in BLOB_IS_MISSING:
+                return None
+            raise _failed("Get Blob Properties", response)
         return BlobHead(
             size=_length(headers.get("Content-Length")),
             etag=quoted(headers.get("ETag")),
@@ -149,7 +153,8 @@ class LeanLane:
             query["maxresults"] = str(limit)
         url = f"{self._base_url[:-1]}?{urlencode(query)}&{self._signature.query()}"
         request = HttpRequest("GET", url, headers=self._headers)
-        return parse_list_page((await self._answer(request, "List Blobs", 200)).content)
+        answer = await self._answer(request, "List Blobs", 200)
+        return parse_list_page(answer.content, has_prefixes=bool(delimiter))
 
     async def delete_batch(self, names: Sequence[BlobName]) -> list[int]:
         signature = self._signature.query()
@@ -171,9 +176,7 @@ class LeanLane:
         """An answer that was read whole."""
         response = (await self._pipeline.run(request)).http_response
         if response.status_code != status:
-            raise HttpResponseError(
-                message=f"{operation} answered {response.status_code}", response=response
-            )
+            raise _failed(operation, response)
         return response
 
 
@@ -247,6 +250,11 @@ class LeanStream:
             raise StopAsyncIteration
         self._left -= len(chunk)
         return chunk
+
+
+def _failed(operation: str, response: AsyncHttpResponse) -> HttpResponseError:
+    message = f"{operation} answered {response.status_code}"
+    return HttpResponseError(message=message, response=response)
 
 
 def _length(text: str | None) -> int:

@@ -104,10 +104,10 @@ class Listing:
             async for page in pages_of(self._clients.lane, self._names.prefix(directory)):
                 entries: list[FileInfo] = []
                 for start in range(0, len(page.blobs), SLICE):
-                    for blob in page.blobs[start : start + SLICE]:
-                        path = self._names.path_of(blob.name)
+                    for name, size, last_modified, etag in page.blobs[start : start + SLICE]:
+                        path = self._names.path_of(name)
                         if path is not None:
-                            entries.append(file_info(path, blob))
+                            entries.append(FileInfo(path, size, last_modified, False, etag))
                     await asyncio.sleep(0)
                 yield FlatPage(entries, bool(page.marker), bool(page.blobs))
 

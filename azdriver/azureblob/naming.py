@@ -38,6 +38,7 @@ class BlobNames:
         root = root_directory.strip("/")
         self._driver = driver
         self._base = ("/" if legacy_root else "") + (root + "/" if root else "")
+        self._base_length = len(self._base)
 
     def parse(self, path: str, *, root: bool = False) -> StoragePath:
         """Check a caller's path, the service's limits on its blob's name included.
@@ -72,5 +73,5 @@ class BlobNames:
         """
         if not name.startswith(self._base):
             return None
-        path = "/" + name[len(self._base) :]
+        path = "/" + name[self._base_length :]
         return path if is_path(path) else None

@@ -67,7 +67,7 @@ class RangeDownload:
                 chunk = await self._receive()
             except AzureError as error:
                 await self.close()
-                await self._consider(error)
+                await self.consider(error)
                 continue
             except BaseException:
                 # A body whose reading was cancelled holds its connection until it is closed.
@@ -98,8 +98,8 @@ class RangeDownload:
             await self.close()  # it ended before the range did: the rest is another request
         return chunk[: self._end - self._position]
 
-    async def _consider(self, error: AzureError) -> None:
-        """Wait before going on; or raise what ends the reading."""
+    async def consider(self, error: AzureError) -> None:
+        """Wait before going on after a failure; or raise what ends the reading."""
         if is_changed(error):
             raise ConcurrentWriteError(
                 DRIVER_NAME, self._path, "overwritten or deleted while it was read"

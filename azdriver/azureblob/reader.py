@@ -8,7 +8,6 @@ from typing import Self
 
 from azure.core.exceptions import HttpResponseError
 
-from azdriver.azureblob.blobs import head
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lean import size_of_unsatisfiable
 from azdriver.azureblob.naming import BlobName
@@ -31,15 +30,14 @@ class BlobReader:
     the cancelled one stood.
     """
 
-    def __init__(self, clients: Clients, path: StoragePath, name: BlobName, *, whole: bool) -> None:
+    def __init__(self, clients: Clients, path: StoragePath, name: BlobName) -> None:
         options = clients.options
         self._clients = clients
         self._path = path
         self._name = name
-        self._ranges_at_once = 1 if whole else options.read_ranges_in_flight
+        self._ranges_at_once = options.read_ranges_in_flight
         # In one request where nothing is fetched ahead: the connection is its own buffer.
         self._range_bytes = options.read_range_bytes if self._ranges_at_once > 1 else None
-        self._operation = "get_content" if whole else "reader"  # for errors
         self._size = 0
         self._etag: str | None = None
         self._started = 0  # the first byte that was asked for
@@ -59,8 +57,6 @@ class BlobReader:
         name: BlobName,
         offset: int,
         length: int | None,
-        *,
-        whole: bool = False,
     ) -> Self:
         """Send the first Get Blob.
 
@@ -70,14 +66,13 @@ class BlobReader:
             name: which blob.
             offset: the first byte.
             length: at most so many bytes; None for all.
-            whole: in one Get Blob, whatever the size; nothing is fetched ahead.
 
         Raises:
             PathNotFoundError: there is no such blob.
         """
-        reader = cls(clients, path, name, whole=whole)
+        reader = cls(clients, path, name)
         reader._started = reader._position = reader._next = offset
-        with translated(path, reader._operation):
+        with translated(path, "reader"):
             if length == 0:
                 await reader._look()
             else:
@@ -85,7 +80,7 @@ class BlobReader:
         return reader
 
     async def _look(self) -> None:
-        properties = await head(self._clients, self._name)
+        properties = await self._clients.lane.head(self._name)
         if properties is None:
             raise PathNotFoundError(DRIVER_NAME, self._path)
         self._size, self._etag = properties.size, properties.etag
@@ -205,7 +200,7 @@ class BlobReader:
 
     async def _receive(self) -> bool:
         """Get one more chunk; False at the end."""
-        with translated(self._path, self._operation):
+        with translated(self._path, "reader"):
             if self._position > self._started:  # more than one chunk is wanted
                 self._fetch_ahead()
             while self._ranges:

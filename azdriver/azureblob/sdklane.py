@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from azure.core import MatchConditions
-from azure.core.exceptions import DecodeError
+from azure.core.exceptions import DecodeError, HttpResponseError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobPrefix, ContainerClient, StorageStreamDownloader
 
 from azdriver.azureblob.lane import BlobHead, ListedBlob, ListPage, date_of
 from azdriver.azureblob.naming import BlobName
-from azdriver.azureblob.translate import quoted
+from azdriver.azureblob.translate import is_missing, quoted
 
 __all__ = ["SdkLane"]
 
@@ -58,9 +58,14 @@ class SdkLane:
             raise
         return SdkStream(downloader, first)
 
-    async def head(self, name: BlobName) -> BlobHead:
+    async def head(self, name: BlobName) -> BlobHead | None:
         answers: list[Any] = []
-        blob = await self._blob(name).get_blob_properties(raw_response_hook=answers.append)
+        try:
+            blob = await self._blob(name).get_blob_properties(raw_response_hook=answers.append)
+        except HttpResponseError as error:
+            if is_missing(error):
+                return None
+            raise
         etag, size, last_modified = _checked(blob)
         return BlobHead(
             size=size,

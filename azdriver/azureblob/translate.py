@@ -13,6 +13,7 @@ from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.errors import BackendError, PathNotFoundError, StorageDriverError
 
 __all__ = [
+    "BLOB_IS_MISSING",
     "backend_error",
     "checked_etag",
     "error_code",
@@ -39,7 +40,7 @@ _MALFORMED: Final = (
 )
 
 # Other 404s (ContainerNotFound, a wrong endpoint) are no statement about the path.
-_BLOB_IS_MISSING: Final = frozenset({"BlobNotFound", "ResourceNotFound", "CannotVerifyCopySource"})
+BLOB_IS_MISSING: Final = frozenset({"BlobNotFound", "ResourceNotFound", "CannotVerifyCopySource"})
 
 
 def status_of(error: AzureError) -> int | None:
@@ -65,7 +66,7 @@ def _header(error: AzureError, name: str) -> str:
 
 def is_missing(error: AzureError) -> bool:
     """Whether the blob, not the container, is what was not found."""
-    return status_of(error) == 404 and error_code(error) in _BLOB_IS_MISSING
+    return status_of(error) == 404 and error_code(error) in BLOB_IS_MISSING
 
 
 def backend_error(error: AzureError, path: str, operation: str) -> StorageDriverError:

@@ -13,7 +13,6 @@ from azdriver.azureblob.blobs import (
     MAX_LOOKS,
     WRITE_ID,
     delete_if_unchanged,
-    head,
     is_changed,
     new_write_id,
     same_etag,
@@ -44,7 +43,7 @@ async def open_append_writer(
     """
     if not append:
         return await _create(clients, path, name)
-    seen = await head(clients, name)
+    seen = await clients.lane.head(name)
     if seen is None:
         raise PathNotFoundError(DRIVER_NAME, path)
     if seen.blob_type == BlobType.APPENDBLOB:
@@ -80,7 +79,7 @@ async def _create(clients: Clients, path: StoragePath, name: BlobName) -> Append
         return _Stored(etag=checked_etag(answer["etag"]), write_id=write_id)
 
     async def look() -> _Stored | None:
-        now = await head(clients, name)
+        now = await clients.lane.head(name)
         if now is None or now.metadata.get(WRITE_ID) != write_id:
             return None
         return _Stored.of(now)
@@ -94,7 +93,7 @@ async def _create(clients: Clients, path: StoragePath, name: BlobName) -> Append
             # goes first, if it is still what we see.
             if error.status_code != 409 or error_code(error) != "InvalidBlobType":
                 raise
-        seen = await head(clients, name)
+        seen = await clients.lane.head(name)
         if seen is not None and not await delete_if_unchanged(clients, name, seen.etag):
             await clients.retrier.pause(attempt)
     raise ConcurrentWriteError(DRIVER_NAME, path, "another client keeps changing the blob's type")
@@ -134,7 +133,7 @@ class AppendBlobWriter(BlockStreamWriter):
             for attempt in range(MAX_LOOKS):
                 if await delete_if_unchanged(self._clients, self._name, etag):
                     break
-                seen = await head(self._clients, self._name)
+                seen = await self._clients.lane.head(self._name)
                 if seen is None or seen.metadata.get(WRITE_ID) != self._write_id:
                     break
                 etag = seen.etag  # a block of ours landed although its answer was lost
@@ -174,7 +173,7 @@ class AppendBlobWriter(BlockStreamWriter):
         Raises:
             ConcurrentWriteError: something else is.
         """
-        seen = await head(self._clients, self._name)
+        seen = await self._clients.lane.head(self._name)
         if seen is None:
             raise PathNotFoundError(DRIVER_NAME, self._path)
         if same_etag(seen.etag, self._etag):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from azdriver import AzureBlobDriver
 from azdriver.azureblob.batch import batch_body, batch_statuses
 from azdriver.azureblob.httpdate import parse_http_date
-from azdriver.azureblob.lane import Lane, ListPage
+from azdriver.azureblob.lane import BlobHead, Lane, ListPage
 from azdriver.azureblob.lean import LeanLane
 from azdriver.azureblob.listpage import parse_list_page
 from azdriver.azureblob.naming import BlobName
@@ -96,6 +96,12 @@ async def test_both_turn_pages(lanes: list[Lane], sdk: ContainerClient) -> None:
         assert second.marker == ""
 
 
+async def head(lane: Lane, name: str) -> BlobHead:
+    found = await lane.head(BlobName(name))
+    assert found is not None
+    return found
+
+
 async def test_both_see_the_same_blob(lanes: list[Lane], sdk: ContainerClient) -> None:
     blob = sdk.get_blob_client("dir/block & more")
     await blob.upload_blob(CONTENT, metadata={"Some_Name": "some value"})
@@ -105,17 +111,15 @@ async def test_both_see_the_same_blob(lanes: list[Lane], sdk: ContainerClient) -
     await stream.append_block(b"two")
     await sdk.get_blob_client("copy").start_copy_from_url(blob.url)
     for name in ("dir/block & more", "stream", "copy"):
-        lean, other = [await lane.head(BlobName(name)) for lane in lanes]
+        lean, other = [await head(lane, name) for lane in lanes]
         assert lean.date is not None
         assert other.date is not None
         for field in type(lean).__slots__:
             if field != "date":
                 assert getattr(lean, field) == getattr(other, field), field
-    assert (await lanes[0].head(BlobName("stream"))).committed_blocks == 2
-    assert (await lanes[0].head(BlobName("copy"))).copy_status == "success"
-    assert (await lanes[0].head(BlobName("dir/block & more"))).metadata == {
-        "Some_Name": "some value"
-    }
+    assert (await head(lanes[0], "stream")).committed_blocks == 2
+    assert (await head(lanes[0], "copy")).copy_status == "success"
+    assert (await head(lanes[0], "dir/block & more")).metadata == {"Some_Name": "some value"}
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, None), (0, 0), (10, 19), (99_999, None)])
@@ -123,7 +127,7 @@ async def test_both_read_the_same(
     lanes: list[Lane], sdk: ContainerClient, first: int, last: int | None
 ) -> None:
     await sdk.upload_blob("blob", CONTENT)
-    etag = (await lanes[0].head(BlobName("blob"))).etag
+    etag = (await head(lanes[0], "blob")).etag
     end = len(CONTENT) if last is None else last + 1
     for lane in lanes:
         async with await lane.get(BlobName("blob"), first=first, last=last, etag=etag) as stream:
@@ -136,10 +140,10 @@ async def test_both_fail_alike(lanes: list[Lane], sdk: ContainerClient) -> None:
     await sdk.upload_blob("blob", CONTENT)
     await sdk.upload_blob("empty", b"")
     for lane in lanes:
+        assert await lane.head(BlobName("missing")) is None
         async with await lane.get(BlobName("empty")) as stream:
             assert (stream.size, [chunk async for chunk in stream]) == (0, [])
         for call, status in (
-            (lane.head(BlobName("missing")), 404),
             (lane.get(BlobName("missing")), 404),
             (lane.get(BlobName("blob"), etag='"0x1"'), 412),
             (lane.get(BlobName("blob"), first=len(CONTENT) + 1), 416),
@@ -168,6 +172,8 @@ async def test_a_container_that_is_gone_fails_both_alike(
         with pytest.raises(HttpResponseError) as caught:
             await lane.list_page("")
         assert caught.value.status_code == 404
+        with pytest.raises(HttpResponseError):
+            await lane.head(BlobName("missing"))
 
 
 # --- Listings ---------------------------------------------------------------------------------
