@@ -63,7 +63,7 @@ def parse_list_page(body: bytes, *, has_prefixes: bool = True) -> ListPage:
 
 def _parse(text: str, has_prefixes: bool) -> ListPage:
     start = _START.match(text)
-    if start is None or not text.rstrip().endswith(_END) or _has_more_than_tags(text):
+    if start is None or not text.rstrip().endswith(_END) or _has_more_than_tags(text, start.end()):
         raise DecodeError("malformed answer: not a listing")
     opening = _BLOBS.search(text, start.end())
     if opening is None:
@@ -81,30 +81,33 @@ def _parse(text: str, has_prefixes: bool) -> ListPage:
     return ListPage(_blobs(inside), prefixes, _marker(text, end))
 
 
-def _has_more_than_tags(text: str) -> bool:
+def _has_more_than_tags(text: str, after: int) -> bool:
     """A comment, CDATA or a processing instruction could hide or fake any tag."""
     # One character is found many times faster than two, of which the first is everywhere.
-    return ("!" in text and "<!" in text) or (text.count("?") > 2 and text.count("<?") > 1)
+    return any(
+        text.find(mark, after) >= 0 and text.find(f"<{mark}", after) >= 0 for mark in ("!", "?")
+    )
 
 
 def _blobs(inside: str) -> list[ListedBlob]:
-    count = inside.count("</Blob>")
-    usual = _USUAL_BLOB.findall(inside)
+    usual: list[ListedBlob] = []
+    # One match at a time: the garbage collector goes through all that is alive.
+    for found in _USUAL_BLOB.finditer(inside):
+        name, day, hour, minute, second, etag, size = found.groups()
+        year, month, day_of_month = parse_day(day)
+        last_modified = datetime(
+            year, month, day_of_month, int(hour), int(minute), int(second), 0, UTC
+        )
+        usual.append(ListedBlob._make((name, int(size), last_modified, f'"{etag}"')))
     # Where an element is missing, the expression goes on into the next blob: fewer are found.
-    if len(usual) == count == inside.count("<Blob>") and inside[:6] in ("<Blob>", ""):
-        return [
-            ListedBlob._make(
-                (
-                    name,
-                    int(size),
-                    datetime(*parse_day(day), int(hour), int(minute), int(second), tzinfo=UTC),
-                    f'"{etag}"',
-                )
-            )
-            for name, day, hour, minute, second, etag, size in usual
-        ]
+    if (
+        len(usual) == inside.count("<Blob>")
+        and inside[:6] in ("<Blob>", "")
+        and inside[-7:] in ("</Blob>", "")
+    ):
+        return usual
     before, *parts = inside.split("<Blob>")
-    if before.strip() or count != len(parts):
+    if before.strip() or inside.count("</Blob>") != len(parts):
         raise DecodeError("malformed answer: a listing of something else")
     return [_blob(part) for part in parts]
 
