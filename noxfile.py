@@ -117,7 +117,8 @@ def tests(session: nox.Session) -> None:
     """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
     session.install(".[testing]", *group("tests", "tour"))
     if session.python == LABS_PYTHON:
-        _pytest(session, "--cov", "--cov-report=term", *session.posargs)
+        whole = () if session.posargs else ("--cov-fail-under=95",)
+        _pytest(session, "--cov", "--cov-report=term", *whole, *session.posargs)
     else:
         _pytest(session, *WITHOUT_LABS, *session.posargs)
 
