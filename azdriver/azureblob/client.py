@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 import aiohttp
@@ -36,6 +37,8 @@ __all__ = ["Clients", "WrapTransport"]
 
 WrapTransport: TypeAlias = Callable[[AsyncHttpTransport[Any, Any]], AsyncHttpTransport[Any, Any]]
 """Puts something between the retry policy and the network, such as a fault or a counter."""
+
+MAX_BLOB_CLIENTS: Final = 128
 
 # The SDK logs every request at INFO; here that is asked for, by lowering this logger's level.
 _http_log: Final = logging.getLogger("azdriver.http")
@@ -95,6 +98,8 @@ class Clients:
                 DRIVER_NAME, "api_version", f"is unknown to the SDK: {options.api_version!r}"
             ) from error
         self.container = self.service.get_container_client(options.container)
+        # Making one costs as much CPU as a request of the lean lane; some blobs are written often.
+        self._blob_client = lru_cache(MAX_BLOB_CLIENTS)(self.container.get_blob_client)
         self.options = options
         self.retrier = Retrier(options.retry)
         self.lane: Lane = (
@@ -112,7 +117,7 @@ class Clients:
         """
         if "/." in f"/{name}" and not {".", ".."}.isdisjoint(name.split("/")):
             raise DecodeError("a name with a dot segment, which cannot be asked for")
-        return self.container.get_blob_client(name)
+        return self._blob_client(name)
 
     async def ensure_container(self) -> None:
         """Create the container where it does not exist.
