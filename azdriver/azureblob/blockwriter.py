@@ -38,6 +38,7 @@ from azdriver.azureblob.blockstream import Block, BlockStreamWriter
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME, MAX_STAGED_BLOCK_BYTES
+from azdriver.azureblob.pieces import Pieces, keep_freed_memory
 from azdriver.azureblob.translate import error_code, is_missing, translated
 from azdriver.errors import ConcurrentWriteError, NotAppendableError, PathNotFoundError
 from azdriver.paths import StoragePath
@@ -168,6 +169,7 @@ class BlockBlobWriter(BlockStreamWriter):
     ) -> None:
         blocks = staged.blocks or []
         super().__init__(clients, path, name, stored=sum(size for _, size in blocks))
+        keep_freed_memory(clients.options.block_bytes)
         number = int(staged.last[:8] or "0", 16) + 1
         self._session = f"{number:08x}{uuid4().hex[:8]}"
         self._begin = [block_name for block_name, _ in blocks]
@@ -190,7 +192,7 @@ class BlockBlobWriter(BlockStreamWriter):
         """Stage the session's declaration; what is of another type has to go first."""
         for attempt in range(MAX_LOOKS):
             try:
-                await self._stage(self._block_name(kind, len(self._begin)), memoryview(b"-"))
+                await self._stage(self._block_name(kind, len(self._begin)), b"-", 1)
             except HttpResponseError as error:
                 if error.status_code != 409 or error_code(error) != "InvalidBlobType":
                     raise
@@ -232,19 +234,19 @@ class BlockBlobWriter(BlockStreamWriter):
         return f"{self._session}{kind}{n:06d}"
 
     async def _store(self, block: Block) -> None:
-        await self._stage(block.name, memoryview(block.data))
+        await self._stage(block.name, block.data, block.size)
 
     def _prepare(self, block: Block) -> None:
         block.name = self._block_name("B", len(self._names))
         self._names.append(block.name)
 
-    async def _stage(self, block_name: str, data: memoryview) -> None:
+    async def _stage(self, block_name: str, body: bytes | Pieces, size: int) -> None:
         """Put Block; staging the same block again does no harm."""
 
         async def send() -> bool:
-            # The SDK sends a view as it is, although its signature does not say so.
-            body = cast(Any, data)
-            await self._clients.blob(self._name).stage_block(block_name, body, length=len(data))
+            # An async iterable is sent as it is, although the signature does not say so.
+            blob = self._clients.blob(self._name)
+            await blob.stage_block(block_name, cast(Any, body), length=size)
             return True
 
         async def look() -> bool | None:
