@@ -64,6 +64,7 @@ class BlockStreamWriter(BaseFileWriter):
         self._clients = clients
         self._name = name
         self._stored = stored  # bytes, without a gap from the beginning
+        self._blob = clients.blob(name)
         self._filling = Pieces()
         self._blocks: deque[Block] = deque()  # sent, in order; the first is not yet stored
         self._failure: StorageDriverError | None = None

@@ -24,6 +24,7 @@ from uuid import uuid4
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock
+from azure.storage.blob.aio import BlobClient
 
 from azdriver.azureblob.blobs import (
     MAX_LOOKS,
@@ -97,7 +98,7 @@ async def open_block_writer(
 
 async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: bool) -> _Staged:
     seen, (committed, uncommitted) = await asyncio.gather(
-        head(clients, name), _block_lists(clients, name)
+        head(clients, name), _block_lists(clients.blob(name))
     )
     etag = None if seen is None else str(seen.etag)
     if not append:
@@ -116,10 +117,10 @@ async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: 
     return _Staged(base, stream.last, etag)
 
 
-async def _block_lists(clients: Clients, name: BlobName) -> tuple[_Blocks, _Blocks]:
+async def _block_lists(blob: BlobClient) -> tuple[_Blocks, _Blocks]:
     """The committed and the uncommitted blocks; none where there is no block blob."""
     try:
-        lists = await clients.blob(name).get_block_list("all")
+        lists = await blob.get_block_list("all")
     except HttpResponseError as error:
         if is_missing(error) or error_code(error) == "InvalidBlobType":
             return [], []
@@ -212,7 +213,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
     async def begins_where_others_ended(self) -> bool:
         """Whether the stream, but for this session, is still what this session goes on from."""
-        committed, uncommitted = await _block_lists(self._clients, self._name)
+        committed, uncommitted = await _block_lists(self._blob)
         stream = _stream_of(uncommitted, committed, without=self._session).blocks
         found = committed if stream is None else stream
         return [name for name, _ in found] == self._begin
@@ -224,7 +225,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
     async def _require_last_session(self) -> None:
         """Before success is reported: has another session fenced this one, or swept it away?"""
-        _, uncommitted = await _block_lists(self._clients, self._name)
+        _, uncommitted = await _block_lists(self._blob)
         names = {name for name, _ in uncommitted if _NAME.fullmatch(name)}
         declaration = self._block_name("S", len(self._begin))
         if declaration not in names or any(name[:16] > self._session for name in names):
@@ -245,8 +246,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
         async def send() -> bool:
             # An async iterable is sent as it is, although the signature does not say so.
-            blob = self._clients.blob(self._name)
-            await blob.stage_block(block_name, cast(Any, body), length=size)
+            await self._blob.stage_block(block_name, cast(Any, body), length=size)
             return True
 
         async def look() -> bool | None:
@@ -271,7 +271,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
         async def send() -> bool:
             try:
-                await self._clients.blob(self._name).commit_block_list(
+                await self._blob.commit_block_list(
                     [BlobBlock(name) for name in self._names],
                     metadata={WRITE_ID: write_id},
                     **conditions,

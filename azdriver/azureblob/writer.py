@@ -147,7 +147,7 @@ class AppendBlobWriter(BlockStreamWriter):
 
         async def send() -> str:
             try:
-                answer: dict[str, Any] = await self._clients.blob(self._name).append_block(
+                answer: dict[str, Any] = await self._blob.append_block(
                     # An async iterable is sent as it is, although the signature does not say so.
                     cast(Any, block.data),
                     length=block.size,
