@@ -98,7 +98,7 @@ async def open_block_writer(
 
 async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: bool) -> _Staged:
     seen, (committed, uncommitted) = await asyncio.gather(
-        head(clients, name), _block_lists(clients.blob(name))
+        head(clients, name), _block_lists(clients.blob(name), committed=append)
     )
     etag = None if seen is None else str(seen.etag)
     if not append:
@@ -117,16 +117,19 @@ async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: 
     return _Staged(base, stream.last, etag)
 
 
-async def _block_lists(blob: BlobClient) -> tuple[_Blocks, _Blocks]:
-    """The committed and the uncommitted blocks; none where there is no block blob."""
+async def _block_lists(blob: BlobClient, *, committed: bool) -> tuple[_Blocks, _Blocks]:
+    """The committed blocks, if they are asked for: there may be 50,000; and the uncommitted.
+
+    None where there is no block blob.
+    """
     try:
-        lists = await blob.get_block_list("all")
+        lists = await blob.get_block_list("all" if committed else "uncommitted")
     except HttpResponseError as error:
         if is_missing(error) or error_code(error) == "InvalidBlobType":
             return [], []
         raise
-    committed, uncommitted = ([(str(block.id), block.size) for block in part] for part in lists)
-    return committed, uncommitted
+    one, other = ([(str(block.id), block.size) for block in part] for part in lists)
+    return one, other
 
 
 def _stream_of(uncommitted: _Blocks, base: _Blocks, *, without: str = "") -> _Staged:
@@ -213,7 +216,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
     async def begins_where_others_ended(self) -> bool:
         """Whether the stream, but for this session, is still what this session goes on from."""
-        committed, uncommitted = await _block_lists(self._blob)
+        committed, uncommitted = await _block_lists(self._blob, committed=True)
         stream = _stream_of(uncommitted, committed, without=self._session).blocks
         found = committed if stream is None else stream
         return [name for name, _ in found] == self._begin
@@ -225,7 +228,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
     async def _require_last_session(self) -> None:
         """Before success is reported: has another session fenced this one, or swept it away?"""
-        _, uncommitted = await _block_lists(self._blob)
+        _, uncommitted = await _block_lists(self._blob, committed=False)
         names = {name for name, _ in uncommitted if _NAME.fullmatch(name)}
         declaration = self._block_name("S", len(self._begin))
         if declaration not in names or any(name[:16] > self._session for name in names):

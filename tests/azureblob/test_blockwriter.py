@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from azure.storage.blob import BlobBlock, BlobType
@@ -349,6 +350,28 @@ async def test_the_requests_of_a_stream(azurite_server: AzuriteServer, container
         "Get Blob Properties",
         "Get Block List",
     }
+
+
+async def test_committed_blocks_are_listed_only_where_a_stream_may_go_on_from_them(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    """There may be 50,000 of them, of a blob that is about to be replaced."""
+    asked: list[str] = []
+
+    async def look(request: Any, send: Send) -> Any:
+        asked.extend(parse_qs(urlsplit(request.url).query)["blocklisttype"])
+        return await send()
+
+    listed = Fault("look", look, on="Get Block List", times=None)
+    async with opened(azurite_server, container, listed) as driver:
+        for append, kinds in ((False, []), (True, ["all", "all"]), (False, [])):
+            async with driver.writer(PATH, append=append) as writer:
+                assert asked == (kinds or ["uncommitted"])
+                await writer.write(DATA)
+                await writer.commit()
+            assert asked == [*(kinds or ["uncommitted"]), "uncommitted"]
+            asked.clear()
+        assert await driver.get_content(PATH) == DATA
 
 
 def block_sizes(first: int) -> Iterator[int]:
