@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.azureblob.pieces import Pieces
 from azdriver.azureblob.translate import translated
 from azdriver.errors import BackendError, ContentTooLargeError, StorageDriverError
 from azdriver.filewriter import BaseFileWriter
@@ -31,14 +32,14 @@ class Block:
     """
 
     offset: int
-    data: bytearray
+    data: Pieces
     size: int = field(init=False)
     name: str = ""
     error: StorageDriverError | None = None
     task: asyncio.Task[None] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.data)
+        self.size = self.data.size
 
     @property
     def is_stored(self) -> bool:
@@ -63,7 +64,8 @@ class BlockStreamWriter(BaseFileWriter):
         self._clients = clients
         self._name = name
         self._stored = stored  # bytes, without a gap from the beginning
-        self._filling = bytearray()
+        self._blob = clients.blob(name)
+        self._filling = Pieces()
         self._blocks: deque[Block] = deque()  # sent, in order; the first is not yet stored
         self._failure: StorageDriverError | None = None
         self._failure_was_raised = False
@@ -89,7 +91,7 @@ class BlockStreamWriter(BaseFileWriter):
 
     @property
     def size(self) -> int:
-        return self._stored + self._sent + len(self._filling)
+        return self._stored + self._sent + self._filling.size
 
     @property
     def _sent(self) -> int:
@@ -102,18 +104,17 @@ class BlockStreamWriter(BaseFileWriter):
         if self.size + len(data) > limit:
             raise ContentTooLargeError(DRIVER_NAME, self._path, self.size + len(data), limit)
         while data:
-            if len(self._filling) >= self._block_bytes():  # a cancelled call left it full
-                await self._send_block()
-            part = data[: self._block_bytes() - len(self._filling)]
-            self._filling += part
+            room = self._block_bytes() - self._filling.size
+            part = data[: max(room, 0)]  # empty where a cancelled call left the block full
+            self._filling.add(part)
             data = data[len(part) :]
-            if len(self._filling) >= self._block_bytes():
+            if len(part) >= room:
                 await self._send_block()
 
     async def _flush(self) -> None:
         if self._failure is not None and self._failure_was_raised:
             return  # the caller knows; what is stored can be resumed
-        if self._filling:
+        if self._filling.size:
             await self._send_block()
         await self._until_on_their_way(0)
 
@@ -126,13 +127,13 @@ class BlockStreamWriter(BaseFileWriter):
             if block.task is not None:
                 block.task.cancel()
         await self._ended()
-        self._filling.clear()
+        self._filling = Pieces()
 
     async def _send_block(self) -> None:
         """Send what was filled, once there is room for it among those on their way."""
         await self._until_on_their_way(self._blocks_at_once() - 1)
         block = Block(self._stored + self._sent, self._filling)
-        self._filling = bytearray()
+        self._filling = Pieces()
         self._prepare(block)
         self._blocks.append(block)
         block.task = asyncio.create_task(self._send(block))
@@ -162,7 +163,7 @@ class BlockStreamWriter(BaseFileWriter):
         # Blocks before the failed one may still arrive: ``size`` is to be exact.
         await self._ended()
         self._blocks.clear()
-        self._filling.clear()
+        self._filling = Pieces()
         self._failure_was_raised = True
         raise self._failure
 
@@ -191,6 +192,6 @@ class BlockStreamWriter(BaseFileWriter):
             block.error.__cause__ = error
         finally:
             # It may have to be counted for long, until the blocks before it have arrived too.
-            block.data = bytearray()
+            block.data = Pieces()
             if block.error is not None and self._failure is None:
                 self._failure = block.error

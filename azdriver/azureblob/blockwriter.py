@@ -24,6 +24,7 @@ from uuid import uuid4
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobBlock
+from azure.storage.blob.aio import BlobClient
 
 from azdriver.azureblob.blobs import (
     MAX_LOOKS,
@@ -36,6 +37,7 @@ from azdriver.azureblob.blockstream import Block, BlockStreamWriter
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME, MAX_STAGED_BLOCK_BYTES
+from azdriver.azureblob.pieces import Pieces, keep_freed_memory
 from azdriver.azureblob.translate import error_code, is_missing, quoted, translated
 from azdriver.errors import ConcurrentWriteError, NotAppendableError, PathNotFoundError
 from azdriver.paths import StoragePath
@@ -94,7 +96,7 @@ async def open_block_writer(
 
 async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: bool) -> _Staged:
     seen, (committed, uncommitted) = await asyncio.gather(
-        clients.lane.head(name), _block_lists(clients, name)
+        clients.lane.head(name), _block_lists(clients.blob(name), committed=append)
     )
     etag = None if seen is None else seen.etag
     if not append:
@@ -113,16 +115,19 @@ async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: 
     return _Staged(base, stream.last, etag)
 
 
-async def _block_lists(clients: Clients, name: BlobName) -> tuple[_Blocks, _Blocks]:
-    """The committed and the uncommitted blocks; none where there is no block blob."""
+async def _block_lists(blob: BlobClient, *, committed: bool) -> tuple[_Blocks, _Blocks]:
+    """The committed blocks, if they are asked for: there may be 50,000; and the uncommitted.
+
+    None where there is no block blob.
+    """
     try:
-        lists = await clients.blob(name).get_block_list("all")
+        lists = await blob.get_block_list("all" if committed else "uncommitted")
     except HttpResponseError as error:
         if is_missing(error) or error_code(error) == "InvalidBlobType":
             return [], []
         raise
-    committed, uncommitted = ([(str(block.id), block.size) for block in part] for part in lists)
-    return committed, uncommitted
+    one, other = ([(str(block.id), block.size) for block in part] for part in lists)
+    return one, other
 
 
 def _stream_of(uncommitted: _Blocks, base: _Blocks, *, without: str = "") -> _Staged:
@@ -166,6 +171,7 @@ class BlockBlobWriter(BlockStreamWriter):
     ) -> None:
         blocks = staged.blocks or []
         super().__init__(clients, path, name, stored=sum(size for _, size in blocks))
+        keep_freed_memory(clients.options.block_bytes)
         number = int(staged.last[:8] or "0", 16) + 1
         self._session = f"{number:08x}{uuid4().hex[:8]}"
         self._begin = [block_name for block_name, _ in blocks]
@@ -188,7 +194,7 @@ class BlockBlobWriter(BlockStreamWriter):
         """Stage the session's declaration; what is of another type has to go first."""
         for attempt in range(MAX_LOOKS):
             try:
-                await self._stage(self._block_name(kind, len(self._begin)), memoryview(b"-"))
+                await self._stage(self._block_name(kind, len(self._begin)), b"-", 1)
             except HttpResponseError as error:
                 if error.status_code != 409 or error_code(error) != "InvalidBlobType":
                     raise
@@ -208,7 +214,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
     async def begins_where_others_ended(self) -> bool:
         """Whether the stream, but for this session, is still what this session goes on from."""
-        committed, uncommitted = await _block_lists(self._clients, self._name)
+        committed, uncommitted = await _block_lists(self._blob, committed=True)
         stream = _stream_of(uncommitted, committed, without=self._session).blocks
         found = committed if stream is None else stream
         return [name for name, _ in found] == self._begin
@@ -220,7 +226,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
     async def _require_last_session(self) -> None:
         """Before success is reported: has another session fenced this one, or swept it away?"""
-        _, uncommitted = await _block_lists(self._clients, self._name)
+        _, uncommitted = await _block_lists(self._blob, committed=False)
         names = {name for name, _ in uncommitted if _NAME.fullmatch(name)}
         declaration = self._block_name("S", len(self._begin))
         if declaration not in names or any(name[:16] > self._session for name in names):
@@ -230,19 +236,18 @@ class BlockBlobWriter(BlockStreamWriter):
         return f"{self._session}{kind}{n:06d}"
 
     async def _store(self, block: Block) -> None:
-        await self._stage(block.name, memoryview(block.data))
+        await self._stage(block.name, block.data, block.size)
 
     def _prepare(self, block: Block) -> None:
         block.name = self._block_name("B", len(self._names))
         self._names.append(block.name)
 
-    async def _stage(self, block_name: str, data: memoryview) -> None:
+    async def _stage(self, block_name: str, body: bytes | Pieces, size: int) -> None:
         """Put Block; staging the same block again does no harm."""
 
         async def send() -> bool:
-            # The SDK sends a view as it is, although its signature does not say so.
-            body = cast(Any, data)
-            await self._clients.blob(self._name).stage_block(block_name, body, length=len(data))
+            # An async iterable is sent as it is, although the signature does not say so.
+            await self._blob.stage_block(block_name, cast(Any, body), length=size)
             return True
 
         async def look() -> bool | None:
@@ -267,7 +272,7 @@ class BlockBlobWriter(BlockStreamWriter):
 
         async def send() -> bool:
             try:
-                await self._clients.blob(self._name).commit_block_list(
+                await self._blob.commit_block_list(
                     [BlobBlock(name) for name in self._names],
                     metadata={WRITE_ID: write_id},
                     **conditions,

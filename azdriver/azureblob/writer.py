@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError
@@ -22,6 +22,7 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.azureblob.pieces import keep_freed_memory
 from azdriver.azureblob.translate import checked_etag, error_code, translated
 from azdriver.errors import ConcurrentWriteError, NotAppendableError, PathNotFoundError
 from azdriver.paths import StoragePath
@@ -111,6 +112,7 @@ class AppendBlobWriter(BlockStreamWriter):
         self, clients: Clients, path: StoragePath, name: BlobName, stored: _Stored
     ) -> None:
         super().__init__(clients, path, name, stored=stored.size)
+        keep_freed_memory(clients.options.append_block_bytes)
         self._write_id = stored.write_id
         self._etag = stored.etag
         self._committed_blocks = stored.blocks
@@ -144,9 +146,10 @@ class AppendBlobWriter(BlockStreamWriter):
 
         async def send() -> str:
             try:
-                answer: dict[str, Any] = await self._clients.blob(self._name).append_block(
-                    memoryview(block.data),
-                    length=len(block.data),
+                answer: dict[str, Any] = await self._blob.append_block(
+                    # An async iterable is sent as it is, although the signature does not say so.
+                    cast(Any, block.data),
+                    length=block.size,
                     appendpos_condition=block.offset,
                     etag=self._etag,
                     match_condition=MatchConditions.IfNotModified,
@@ -178,7 +181,7 @@ class AppendBlobWriter(BlockStreamWriter):
             raise PathNotFoundError(DRIVER_NAME, self._path)
         if same_etag(seen.etag, self._etag):
             return None
-        end = block.offset + len(block.data)
+        end = block.offset + block.size
         if seen.blob_type == BlobType.APPENDBLOB and seen.size == end:
             try:
                 async with await self._clients.lane.get(
@@ -186,11 +189,11 @@ class AppendBlobWriter(BlockStreamWriter):
                 ) as stream:
                     position = 0
                     async for chunk in stream:
-                        if block.data[position : position + len(chunk)] != chunk:
+                        if block.data.cut(position, position + len(chunk)) != chunk:
                             break
                         position += len(chunk)
                     else:
-                        if position == len(block.data):
+                        if position == block.size:
                             return seen.etag
             except AzureError as error:
                 if not is_changed(error):

@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from azure.storage.blob import BlobBlock, BlobType
@@ -22,7 +23,7 @@ from azdriver import (
 from azdriver.azureblob import RetrySettings, blockwriter
 from azdriver.azureblob.options import MAX_STAGED_BLOCK_BYTES
 from azdriver.testing.azurite import AzuriteServer
-from azdriver.testing.faults import Fault, Faults, Send
+from azdriver.testing.faults import CannedResponse, Fault, Faults, Send
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
 
 PATH = "/uploads/1/data"
@@ -107,6 +108,80 @@ async def test_blocks_that_are_stored_are_let_go_of_although_the_first_is_not(
             gate.set()
             await writer.commit()
     assert held < 20 * 100_000  # of a hundred blocks
+
+
+async def test_the_bytes_of_a_caller_are_not_copied_and_no_more_of_them_is_held(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(request: Any, send: Send) -> Any:
+        await gate.wait()
+        return await send()
+
+    block = 1024 * 1024
+    chunk = random.Random(1).randbytes(block // 4)
+    large = random.Random(2).randbytes(16 * block)
+    held = Fault("held", wait, on="Put Block", after=1, times=None)
+    async with opened(azurite_server, container, held, block_bytes=block) as driver:
+        async with driver.writer(PATH) as writer:
+            tracemalloc.start()
+            for _ in range(8):  # two blocks of one object: one that is copied would be seen
+                await writer.write(chunk)
+            kept, _ = tracemalloc.get_traced_memory()
+            assert kept < block
+            # Little of a large object must not keep all of it, whoever's it is.
+            for begin in range(0, len(large), 8 * block):
+                await writer.write(memoryview(large + b"-")[begin : begin + block])
+            kept, _ = tracemalloc.get_traced_memory()
+            assert kept < 3 * block
+            tracemalloc.stop()
+            gate.set()
+            await writer.commit()
+        stored = chunk * 8 + large[:block] + large[8 * block : 9 * block]
+        assert await driver.get_content(PATH) == stored
+
+
+async def test_what_a_caller_changes_after_a_write_is_not_what_is_stored(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    gate = asyncio.Event()
+
+    async def wait(request: Any, send: Send) -> Any:
+        await gate.wait()
+        return await send()
+
+    held = Fault("held", wait, on="Put Block", after=1, times=None)
+    data = random.Random(3).randbytes(300_000)
+    async with opened(azurite_server, container, held, block_bytes=200_000) as driver:
+        async with driver.writer(PATH) as writer:
+            for _ in range(2):
+                buffer = bytearray(data)
+                await writer.write(buffer)
+                buffer[:] = bytes(len(buffer))
+            gate.set()
+            await writer.commit()
+        assert await driver.get_content(PATH) == data * 2
+
+
+async def test_a_block_that_is_sent_again_is_whole(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    data = random.Random(4).randbytes(2_000_000)
+
+    async def read_some(request: Any, send: Send) -> Any:
+        async for _ in request.content:
+            break
+        return CannedResponse(request, 503, "ServerBusy")
+
+    refused = Fault("refused in its middle", read_some, on="Put Block", after=1, times=4)
+    async with opened(azurite_server, container, refused, block_bytes=600_000) as driver:
+        async with driver.writer(PATH) as writer:
+            for begin in range(0, len(data), 150_000):
+                await writer.write(data[begin : begin + 150_000])
+            await writer.commit()
+        assert refused.struck == 4
+        assert await driver.get_content(PATH) == data
 
 
 async def test_another_process_goes_on_where_the_staged_blocks_end(
@@ -275,6 +350,28 @@ async def test_the_requests_of_a_stream(azurite_server: AzuriteServer, container
         "Get Blob Properties",
         "Get Block List",
     }
+
+
+async def test_committed_blocks_are_listed_only_where_a_stream_may_go_on_from_them(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    """There may be 50,000 of them, of a blob that is about to be replaced."""
+    asked: list[str] = []
+
+    async def look(request: Any, send: Send) -> Any:
+        asked.extend(parse_qs(urlsplit(request.url).query)["blocklisttype"])
+        return await send()
+
+    listed = Fault("look", look, on="Get Block List", times=None)
+    async with opened(azurite_server, container, listed) as driver:
+        for append, kinds in ((False, []), (True, ["all", "all"]), (False, [])):
+            async with driver.writer(PATH, append=append) as writer:
+                assert asked == (kinds or ["uncommitted"])
+                await writer.write(DATA)
+                await writer.commit()
+            assert asked == [*(kinds or ["uncommitted"]), "uncommitted"]
+            asked.clear()
+        assert await driver.get_content(PATH) == DATA
 
 
 def block_sizes(first: int) -> Iterator[int]:

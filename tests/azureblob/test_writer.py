@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
+import aiohttp
 import pytest
 from azure.core.exceptions import ServiceResponseError
 from azure.storage.blob import BlobType
@@ -23,8 +26,10 @@ from azdriver import (
 )
 from azdriver.azureblob import RetrySettings
 from azdriver.azureblob import writer as writer_module
+from azdriver.contract import Buffer
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.faults import (
+    CannedResponse,
     Fault,
     Faults,
     Send,
@@ -164,6 +169,127 @@ async def test_a_block_whose_answer_was_lost_is_stored_once(
             assert writer.size == len(data)
         assert fault.struck == 1
         assert await driver.get_content(PATH) == data
+
+
+async def test_what_a_caller_changes_after_a_write_is_not_what_is_stored(
+    driver: AzureBlobDriver,
+) -> None:
+    """Of each kind of buffer, and of each size: only ``bytes`` may be kept as they are."""
+    data = random.Random(4).randbytes(MIB)
+    async with driver.writer(PATH) as writer:
+        for size in (1, MIB // 16, MIB):
+            for kind in (bytearray, lambda part: memoryview(bytearray(part))):
+                buffer = kind(data[:size])
+                await writer.write(buffer)
+                buffer[:] = bytes(size)
+            buffer = bytearray(data[:size])
+            await writer.write(buffer)
+            buffer.clear()  # nor is it held, so that its owner may resize it
+        await writer.commit()
+    stored = b"".join(data[:size] * 3 for size in (1, MIB // 16, MIB))
+    assert await driver.get_content(PATH) == stored
+
+
+async def test_buffers_of_every_kind_and_size_make_one_stream(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    chance = random.Random(5)
+    data = chance.randbytes(16 * MIB)
+    kinds: list[Callable[[bytes], Buffer]] = [
+        bytes,
+        bytearray,
+        memoryview,
+        lambda part: memoryview(b"-" + part)[1:],  # most of an object
+        lambda part: memoryview(part + bytes(4 * MIB))[: len(part)],  # little of it
+        lambda part: memoryview(bytes(byte for b in part for byte in (b, 0)))[::2],
+    ]
+    sent: list[tuple[str | None, str | None]] = []
+
+    async def look(
+        session: aiohttp.ClientSession, _: object, seen: aiohttp.TraceRequestHeadersSentParams
+    ) -> None:
+        if "comp=appendblock" in str(seen.url):
+            headers = seen.headers
+            sent.append((headers.get("Content-Length"), headers.get("Transfer-Encoding")))
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(look)
+    async with (
+        aiohttp.ClientSession(trace_configs=[trace], auto_decompress=False) as session,
+        opened(azurite_server, container, session=session, append_block_bytes=MIB) as driver,
+    ):
+        async with driver.writer(PATH) as writer:
+            while writer.size < len(data):
+                size = chance.choice([1, 1000, 1000, MIB // 16, MIB // 8, MIB // 4, 2 * MIB])
+                part = data[writer.size : writer.size + size]
+                await writer.write(chance.choice(kinds)(part))
+            await writer.commit()
+        assert await driver.get_content(PATH) == data
+    # The service refuses a block that comes without its length.
+    assert sent == [(str(MIB), None)] * 16
+
+
+async def test_a_block_that_is_sent_again_is_whole(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    data = random.Random(6).randbytes(2 * MIB)
+    pieces = [data[: MIB // 2], data[MIB // 2 : MIB], data[MIB:-1], data[-1:]]
+
+    async def read_some(request: Any, send: Send) -> Any:
+        async for _ in request.content:
+            break
+        return CannedResponse(request, 503, "ServerBusy")
+
+    refused = Fault("refused in its middle", read_some, on="Append Block", times=2)
+    async with opened(azurite_server, container, refused) as driver:
+        async with driver.writer(PATH) as writer:
+            for piece in pieces:
+                await writer.write(piece)
+            await writer.commit()
+        assert refused.struck == 2
+        assert await driver.get_content(PATH) == data
+
+
+async def test_a_block_of_another_is_not_taken_for_one_whose_answer_was_lost(
+    azurite_server: AzuriteServer, container: str, blob: BlobClient
+) -> None:
+    """The same place and the same length, but for one byte the same content."""
+    data = random.Random(7).randbytes(MIB)
+    for place in (0, MIB // 2, MIB - 1):
+        theirs = bytearray(data)
+        theirs[place] ^= 1
+
+        async def overtaken(request: Any, send: Send, block: bytearray = theirs) -> Any:
+            await blob.append_block(bytes(block))
+            raise ServiceResponseError("injected: connection lost")
+
+        fault = Fault("overtaken", overtaken, on="Append Block")
+        async with opened(azurite_server, container, fault) as driver:
+            with pytest.raises(ConcurrentWriteError):
+                async with driver.writer(PATH) as writer:
+                    await writer.write(data[: MIB // 2])
+                    await writer.write(data[MIB // 2 : -1])
+                    await writer.write(data[-1:])
+                    await writer.commit()
+            assert await driver.get_content(PATH) == theirs
+
+
+async def test_many_tiny_writes_take_the_memory_of_their_bytes(driver: AzureBlobDriver) -> None:
+    count = 100_000
+    async with driver.writer(PATH) as writer:
+        for _ in range(1000):  # what is made once
+            await writer.write(b"x")
+        tracemalloc.start()
+        began = time.process_time()
+        for _ in range(count):
+            await writer.write(b"x")
+        seconds = time.process_time() - began
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        await writer.commit()
+    assert (await driver.stat(PATH)).size == count + 1000
+    assert peak < 3 * count  # an object for each would be 200 bytes
+    assert seconds < 100e-6 * count
 
 
 async def test_without_the_position_the_same_fault_doubles_the_block(
