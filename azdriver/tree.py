@@ -176,6 +176,8 @@ class TreeWalk:
                 async for entry in level:
                     if _key(entry) <= done:
                         continue
+                    # The service has put the last prefix of a page on the next one again.
+                    done = _key(entry)
                     yield [entry]
                     if entry.is_dir and not self._is_skipped(entry.path + "/"):
                         async with aclosing(self._below(StoragePath(entry.path))) as pages:

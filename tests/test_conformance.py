@@ -33,6 +33,7 @@ class TestAzurite(DriverConformance):
             yield driver
 
 
+@pytest.mark.lab
 class TestAzuriteLegacyRoot(DriverConformance):
     """The layout of the container registry 2.x, below a root directory."""
 
@@ -66,6 +67,7 @@ class TestAzuriteBlockMode(DriverConformance):
     async def test_a_deleted_stream_refuses_its_writer(self, driver: StorageDriver) -> None: ...
 
 
+@pytest.mark.lab
 class TestAzuriteSdkLane(DriverConformance):
     """Everything by the SDK's own calls."""
 

@@ -302,3 +302,24 @@ class TestClosing:
                 await anext(steps)
 
         asyncio.run(run())
+
+
+class RepeatingSource(PagedSource):
+    """The service has begun a page with the virtual directory that ended the one before."""
+
+    async def level(self, directory: StoragePath) -> AsyncGenerator[FileInfo, None]:
+        async for entry in super().level(directory):
+            yield entry
+            if entry.is_dir:
+                yield entry
+
+
+async def test_a_directory_that_is_listed_twice_is_returned_once() -> None:
+    names = [*(f"/a/{number}" for number in range(9)), "/b/1", "/b/2", "/c"]
+    walk = TreeWalk("any", RepeatingSource(names, 3), StoragePath("/"), None)
+    found = []
+    async for entry in walk:
+        found.append(entry.path)
+        if entry.path == "/a":
+            walk.skip()
+    assert found == ["/a", "/b", "/b/1", "/b/2", "/c"]

@@ -9,12 +9,13 @@ Source: https://learn.microsoft.com/rest/api/storageservices/blob-batch
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import uuid4
 
 __all__ = ["batch_body", "batch_statuses"]
 
+CRLF: Final = "\r\n"
 _BOUNDARY: Final = re.compile(
     r"multipart/mixed\s*;.*?\bboundary=(?:\"([^\"]{1,100})\"|([^\s;\"]{1,100}))", re.IGNORECASE
 )
@@ -22,18 +23,16 @@ _ID: Final = re.compile(rb"^content-id:[ \t]*([0-9]{1,3})[ \t]*\r?$", re.IGNOREC
 _STATUS: Final = re.compile(rb"^HTTP/1\.[01] ([0-9]{3})\b", re.MULTILINE)
 
 
-def batch_body(paths: Sequence[str], headers: Mapping[str, str]) -> tuple[str, bytes]:
+def batch_body(deletions: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[str, bytes]:
     """A batch that deletes these.
 
     Args:
-        paths: the path and query of each, percent-encoded and signed.
-        headers: of each.
+        deletions: of each its path and query, percent-encoded and signed, and its headers.
 
     Returns:
         The Content-Type, and the body.
     """
     boundary = f"batch_{uuid4()}"
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     parts = [
         f"--{boundary}\r\n"
         "Content-Type: application/http\r\n"
@@ -41,11 +40,11 @@ def batch_body(paths: Sequence[str], headers: Mapping[str, str]) -> tuple[str, b
         f"Content-ID: {number}\r\n"
         "\r\n"
         f"DELETE {path} HTTP/1.1\r\n"
-        f"{lines}"
+        f"{''.join(f'{key}: {value}{CRLF}' for key, value in headers.items())}"
         "Content-Length: 0\r\n"
         "\r\n"
         "\r\n"
-        for number, path in enumerate(paths)
+        for number, (path, headers) in enumerate(deletions)
     ]
     parts.append(f"--{boundary}--\r\n")
     return f"multipart/mixed; boundary={boundary}", "".join(parts).encode("ascii")

@@ -95,9 +95,13 @@ async def open_block_writer(
 
 
 async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: bool) -> _Staged:
-    seen, (committed, uncommitted) = await asyncio.gather(
-        clients.lane.head(name), _block_lists(clients.blob(name), committed=append)
-    )
+    lists = asyncio.create_task(_block_lists(clients.blob(name), committed=append))
+    try:
+        seen = await clients.lane.head(name)
+        committed, uncommitted = await lists
+    finally:
+        lists.cancel()
+        await asyncio.gather(lists, return_exceptions=True)  # if the other one failed
     etag = None if seen is None else seen.etag
     if not append:
         return _Staged([], _stream_of(uncommitted, []).last, etag)
@@ -110,8 +114,7 @@ async def _find(clients: Clients, path: StoragePath, name: BlobName, *, append: 
     if seen is None:
         raise PathNotFoundError(DRIVER_NAME, path)
     if seen.size and not base:
-        kind = seen.blob_type
-        raise NotAppendableError(DRIVER_NAME, path, kind)
+        raise NotAppendableError(DRIVER_NAME, path, seen.blob_type)
     return _Staged(base, stream.last, etag)
 
 
@@ -137,6 +140,8 @@ def _stream_of(uncommitted: _Blocks, base: _Blocks, *, without: str = "") -> _St
     or of the committed blob, and goes on with its own blocks as far as they have no gap.
     """
     begins: dict[str, int] = {}
+    # Of a session whose stream was committed a block may arrive late, without its declaration.
+    sessions = {name[:16] for name, _ in (*uncommitted, *base) if _NAME.fullmatch(name)}
     blocks: dict[tuple[str, int], tuple[str, int]] = {}
     for name, size in uncommitted:
         match = _NAME.fullmatch(name)
@@ -155,8 +160,7 @@ def _stream_of(uncommitted: _Blocks, base: _Blocks, *, without: str = "") -> _St
         stream = kept[:begin]
         while (session, len(stream)) in blocks:
             stream.append(blocks[session, len(stream)])
-    earlier = (name[:16] for name, _ in base if _NAME.fullmatch(name))
-    return _Staged(stream, max([*begins, *earlier], default=""))
+    return _Staged(stream, max(sessions, default=""))
 
 
 class BlockBlobWriter(BlockStreamWriter):

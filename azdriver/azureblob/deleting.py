@@ -13,9 +13,11 @@ from azure.core.exceptions import AzureError
 from azdriver.azureblob.blobs import MAX_LOOKS, is_changed, same_etag
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
+from azdriver.azureblob.lane import ListedBlob
 from azdriver.azureblob.listing import pages_of
 from azdriver.azureblob.naming import BlobName, BlobNames
 from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.azureblob.retry import is_ambiguous
 from azdriver.azureblob.translate import error_code, is_missing, quoted, status_of, translated
 from azdriver.errors import PartialDeleteError, PathNotFoundError
 from azdriver.paths import StoragePath
@@ -66,13 +68,12 @@ class _Deletion:
         """Delete every blob with this prefix; whether there was one."""
         found = False
         async for page in pages_of(self._clients.lane, prefix):
-            names = (blob.name for blob in page.blobs)
-            page_names = [BlobName(name) for name in names if self._can_be_asked_for(name)]
+            blobs = [blob for blob in page.blobs if self._can_be_asked_for(blob.name)]
             found = found or bool(page.blobs)
-            for start in range(0, len(page_names), MAX_BATCH):
+            for start in range(0, len(blobs), MAX_BATCH):
                 # Waiting here keeps the listing from running ahead of the deletions.
                 await self._batches.acquire()
-                task = asyncio.create_task(self._batch(page_names[start : start + MAX_BATCH]))
+                task = asyncio.create_task(self._batch(blobs[start : start + MAX_BATCH]))
                 self._tasks.add(task)
                 task.add_done_callback(self._finished)
         while self._tasks:
@@ -102,37 +103,48 @@ class _Deletion:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _batch(self, batch: Sequence[BlobName]) -> None:
-        statuses = await self._send_batch(batch) if len(batch) > 1 else []
+    async def _batch(self, batch: Sequence[ListedBlob]) -> None:
+        statuses, was_lost = ([], False) if len(batch) == 1 else await self._send_batch(batch)
         # Fewer answers than requests: the batch was misread (Azurite up to 3.35 misreads the
         # SDK's own), and nothing can be said of any of its members.
         if len(statuses) != len(batch):
             statuses = [0] * len(batch)
         rest = [
-            name
-            for name, status in zip(batch, statuses, strict=True)
+            blob
+            for blob, status in zip(batch, statuses, strict=True)
             if status not in GONE_STATUSES
         ]
-        await asyncio.gather(*(self._last_try(name) for name in rest))
+        await asyncio.gather(*(self._last_try(blob, was_lost) for blob in rest))
 
-    async def _send_batch(self, batch: Sequence[BlobName]) -> list[int]:
-        """The status of each member; nothing where that is not known."""
+    async def _send_batch(self, batch: Sequence[ListedBlob]) -> tuple[list[int], bool]:
+        """The status of each member, nothing where that is not known; and whether any of them
+        may have been deleted without our knowing it.
+
+        Each is deleted only as it was listed: sent again, the batch takes nothing of a rival's
+        that came after the first one.
+        """
+        was_lost = False
 
         async def send() -> list[int]:
             return await self._clients.lane.delete_batch(batch)
 
         async def look() -> None:
-            return None  # a member that is gone by then is no error
+            nonlocal was_lost
+            was_lost = True  # a member that is gone by then is no error
 
         try:
-            return await self._clients.retrier.settle(send, look)
+            return await self._clients.retrier.settle(send, look), was_lost
         except (AzureError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            return []  # the others where the answer cannot be read: one by one tells more
+            return [], True  # the others where the answer cannot be read: one by one tells more
 
-    async def _last_try(self, name: BlobName) -> None:
+    async def _last_try(self, blob: ListedBlob, was_lost: bool) -> None:
         async with self._singles:
+            name = BlobName(blob.name)
             try:
-                await self.one(name)
+                if was_lost:
+                    await _Single(self._clients, name, listed=blob.etag).run()
+                else:
+                    await self.one(name)  # a newer version goes as well
             except AzureError as error:
                 self.left[name] = error_code(error) or str(status_of(error) or "no answer")
 
@@ -144,12 +156,20 @@ class _Deletion:
 class _Single:
     """The deletion of one blob, sent until it is known what became of it."""
 
-    def __init__(self, clients: Clients, name: BlobName) -> None:
+    def __init__(self, clients: Clients, name: BlobName, *, listed: str | None = None) -> None:
+        """
+        Args:
+            clients: what to talk through.
+            name: which blob.
+            listed: the ETag of the version that may have been deleted already: what came after
+                it is kept. None to delete whatever is there.
+        """
         self._clients = clients
         self._name = name
         self._evidence = Evidence(clients, name)
-        self._only: str | None = None  # the ETag of the version to delete; None for any
-        self._failure: AzureError | None = None
+        self._keeps_newer = listed is not None
+        self._only = listed  # the ETag of the version to delete; None for any
+        self._failure: AzureError | None = None  # by which an answer was lost
 
     async def run(self) -> bool:
         return await self._clients.retrier.settle(self._send, self._look)
@@ -165,12 +185,15 @@ class _Single:
                     delete_snapshots="include", **conditions
                 )
             except AzureError as error:
-                self._failure = error
+                if is_ambiguous(error):
+                    self._failure = error
                 if self._only is not None and is_changed(error) and attempt < MAX_LOOKS:
                     # Not applied: what is there now is a rival's, and goes as well.
                     now, _ = await self._evidence.look()
                     if now is None:
                         return self._found_nothing()
+                    if self._keeps_newer:
+                        raise
                     self._only = now.etag
                     await self._clients.retrier.pause(attempt)
                     continue
@@ -198,7 +221,6 @@ class _Single:
 
     def _found_nothing(self) -> bool:
         """After a lost answer nothing is there: most probably by that deletion."""
-        if self._clients.options.retry.raise_if_unsure:
-            assert self._failure is not None
+        if self._clients.options.retry.raise_if_unsure and self._failure is not None:
             raise self._failure
         return True

@@ -166,11 +166,11 @@ class Lane(Protocol):
         """
         ...
 
-    async def delete_batch(self, names: Sequence[BlobName]) -> list[int]:
-        """One Blob Batch that deletes these, with their snapshots.
+    async def delete_batch(self, blobs: Sequence[ListedBlob]) -> list[int]:
+        """One Blob Batch that deletes these, with their snapshots, if they are as listed.
 
         Returns:
-            The status of each; fewer where the answer does not tell.
+            The status of each, 412 for another version; fewer where the answer does not tell.
 
         Raises:
             HttpResponseError: the batch as a whole was refused.

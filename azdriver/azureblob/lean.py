@@ -10,7 +10,6 @@ code here.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
@@ -34,26 +33,34 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 
 from azdriver.azureblob.batch import batch_body, batch_statuses
+from azdriver.azureblob.contentrange import (
+    content_length,
+    content_range,
+    size_of_unsatisfiable,
+)
 from azdriver.azureblob.httpdate import parse_http_date
-from azdriver.azureblob.lane import BlobHead, ListPage, date_of
+from azdriver.azureblob.lane import BlobHead, ListedBlob, ListPage, date_of
 from azdriver.azureblob.listpage import parse_list_page
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
 from azdriver.azureblob.retry import RetryPolicy
+from azdriver.azureblob.signing import start_of_signature
 from azdriver.azureblob.translate import BLOB_IS_MISSING, checked_etag, quoted
 
-__all__ = ["LeanLane", "LeanStream", "size_of_unsatisfiable"]
+__all__ = ["LeanLane", "LeanStream", "SignedRequest"]
 
 # How long a locally made signature is good for, and how long before its end it is renewed.
 SIGNATURE_LIFETIME: Final = timedelta(hours=1)
 SIGNATURE_RENEWAL: Final = timedelta(minutes=15)
 
 _METADATA: Final = "x-ms-meta-"
-# Numbers of up to 60 bits; [0-9], since \d is the digits of any script.
-_LENGTH = re.compile(r"[0-9]{1,18}")
-_CONTENT_RANGE = re.compile(
-    r"bytes (?:(?P<first>[0-9]{1,18})-(?P<last>[0-9]{1,18})|\*)/(?P<size>[0-9]{1,18})"
-)
+
+
+class SignedRequest(HttpRequest):
+    """A request whose repr, which debuggers and reports show, keeps the signature to itself."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} [{self.method}], url: '{self.url.partition('?')[0]}'>"
 
 
 class LeanLane:
@@ -88,7 +95,7 @@ class LeanLane:
             headers["x-ms-range"] = f"bytes={first}-{'' if last is None else last}"
         if etag is not None:
             headers["If-Match"] = etag
-        request = HttpRequest("GET", self._url(name), headers=headers)
+        request = SignedRequest("GET", self._url(name), headers=headers)
         run = await self._pipeline.run(request, stream=True)
         response = run.http_response
         if response.status_code not in (200, 206):
@@ -115,7 +122,7 @@ class LeanLane:
         return stream
 
     async def head(self, name: BlobName) -> BlobHead | None:
-        request = HttpRequest("HEAD", self._url(name), headers=self._headers)
+        request = SignedRequest("HEAD", self._url(name), headers=self._headers)
         response = (await self._pipeline.run(request)).http_response
         headers = response.headers
         if response.status_code != 200:
@@ -124,7 +131,7 @@ class LeanLane:
                 return None
             raise _failed("Get Blob Properties", response)
         return BlobHead(
-            size=_length(headers.get("Content-Length")),
+            size=content_length(headers.get("Content-Length")),
             etag=quoted(headers.get("ETag")),
             last_modified=parse_http_date(headers.get("Last-Modified")),
             blob_type=headers.get("x-ms-blob-type") or "",
@@ -133,7 +140,7 @@ class LeanLane:
                 for key, value in headers.items()
                 if key.lower().startswith(_METADATA)
             },
-            committed_blocks=_length(headers.get("x-ms-blob-committed-block-count") or "0"),
+            committed_blocks=content_length(headers.get("x-ms-blob-committed-block-count") or "0"),
             copy_id=headers.get("x-ms-copy-id"),
             copy_status=headers.get("x-ms-copy-status"),
             date=date_of(headers),
@@ -151,28 +158,37 @@ class LeanLane:
             query["marker"] = marker
         if limit is not None:
             query["maxresults"] = str(limit)
-        url = f"{self._base_url[:-1]}?{urlencode(query)}&{self._signature.query()}"
-        request = HttpRequest("GET", url, headers=self._headers)
+        encoded = urlencode(query, quote_via=quote, safe="")
+        url = f"{self._base_url[:-1]}?{encoded}&{self._signature.query()}"
+        # The newest versions of the service have other formats as well.
+        request = SignedRequest("GET", url, headers={**self._headers, "Accept": "application/xml"})
         answer = await self._answer(request, "List Blobs", 200)
         return parse_list_page(answer.content, has_prefixes=bool(delimiter))
 
-    async def delete_batch(self, names: Sequence[BlobName]) -> list[int]:
+    async def delete_batch(self, blobs: Sequence[ListedBlob]) -> list[int]:
         signature = self._signature.query()
-        paths = [f"{self._base_path}{quote(name, safe='/')}?{signature}" for name in names]
-        content_type, body = batch_body(paths, {"x-ms-delete-snapshots": "include"})
-        request = HttpRequest(
+        content_type, body = batch_body(
+            (
+                f"{self._base_path}{quote(blob.name, safe='/')}?{signature}",
+                {"If-Match": blob.etag, "x-ms-delete-snapshots": "include"},
+            )
+            for blob in blobs
+        )
+        request = SignedRequest(
             "POST",
             f"{self._base_url[:-1]}?restype=container&comp=batch&{signature}",
             headers={**self._headers, "Content-Type": content_type},
             content=body,
         )
         answer = await self._answer(request, "Blob Batch", 202)
-        return batch_statuses(answer.headers.get("Content-Type") or "", answer.content, len(names))
+        return batch_statuses(answer.headers.get("Content-Type") or "", answer.content, len(blobs))
 
     def _url(self, name: BlobName) -> str:
         return f"{self._base_url}{quote(name, safe='/')}?{self._signature.query()}"
 
-    async def _answer(self, request: HttpRequest, operation: str, status: int) -> AsyncHttpResponse:
+    async def _answer(
+        self, request: SignedRequest, operation: str, status: int
+    ) -> AsyncHttpResponse:
         """An answer that was read whole."""
         response = (await self._pipeline.run(request)).http_response
         if response.status_code != status:
@@ -192,15 +208,10 @@ class LeanStream:
         # An async generator in azure-core's own responses, although the type does not say so.
         self._body = cast("AsyncGenerator[bytes, None]", response.iter_raw())
         self.etag = checked_etag(response.headers.get("ETag"))
-        self.length = self._left = _length(response.headers.get("Content-Length"))
+        self.length = self._left = content_length(response.headers.get("Content-Length"))
         self.first, self.size = 0, self.length
         if response.status_code == 206:
-            match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range") or "")
-            if match is None or match["first"] is None:
-                raise DecodeError("malformed answer: no Content-Range")
-            self.first, self.size = int(match["first"]), int(match["size"])
-            if int(match["last"]) >= self.size or self.first > self.size:
-                raise DecodeError("malformed answer: a Content-Range past the blob's end")
+            self.first, self.size = content_range(response.headers)
         self._stall = settings.attempt_seconds
         self._slowest = settings.slowest_bytes_per_second
         self._patience = self._stall + self.length / self._slowest
@@ -257,19 +268,6 @@ def _failed(operation: str, response: AsyncHttpResponse) -> HttpResponseError:
     return HttpResponseError(message=message, response=response)
 
 
-def _length(text: str | None) -> int:
-    if text is None or not _LENGTH.fullmatch(text):
-        raise DecodeError("malformed answer: no Content-Length")
-    return int(text)
-
-
-def size_of_unsatisfiable(error: HttpResponseError) -> int | None:
-    """The blob's size in bytes out of a 416 answer; None where the service did not say it."""
-    headers = getattr(error.response, "headers", {})
-    match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range") or "")
-    return None if match is None else int(match["size"])
-
-
 class _Signature:
     """The query that authorises requests in one container.
 
@@ -298,5 +296,6 @@ class _Signature:
             self._options.container,
             account_key=credential.account_key,
             permission=ContainerSasPermissions(read=True, list=True, delete=True),
+            start=start_of_signature(),
             expiry=expiry,
         )

@@ -49,7 +49,9 @@ async def pages_of(
     while True:
         page = await lane.list_page(prefix, marker=marker, delimiter=delimiter, limit=limit)
         names = [*(blob.name for blob in page.blobs), *page.prefixes]
-        if not all(name.startswith(prefix) for name in names):
+        if not all(name.startswith(prefix) for name in names) or not all(
+            name.endswith(delimiter) for name in page.prefixes
+        ):
             raise DecodeError("malformed answer: a listing of other names than asked for")
         yield page
         if not page.marker:

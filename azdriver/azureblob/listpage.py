@@ -29,18 +29,18 @@ _START: Final = re.compile(
 )
 _END: Final = "</EnumerationResults>"
 _BLOBS: Final = re.compile(r"<Blobs\s*/>|<Blobs>")
-_PREFIX: Final = re.compile(r"<BlobPrefix>(.*?)</BlobPrefix>", re.DOTALL)
 _NAME: Final = re.compile(r"\s*<Name(?P<encoded> Encoded=\"true\")?>(?P<text>[^<]*)</Name>")
-# A blob without a reference in its name, its elements in the service's order.
+# A blob without a reference in its name, its elements in the service's order. The groups are
+# atomic: where an element is missing, there is nothing to be tried again.
 _USUAL_BLOB: Final = re.compile(
-    r"<Blob><Name>([^<&]*)</Name>(?:<Properties><Creation-Time>[^<]*</Creation-Time>)?.*?"
-    r"<Last-Modified>[A-Z][a-z]{2}, ([0-9]{2} [A-Z][a-z]{2} [0-9]{4}) "
-    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT</Last-Modified>.*?"
-    r"<Etag>\"?([!#-%'-;=-~]+)\"?</Etag>.*?"
-    r"<Content-Length>([0-9]{1,18})</Content-Length>",
+    r"<Blob><Name>([^<&\r]*)</Name>"
+    r"(?>.*?<Last-Modified>)[A-Z][a-z]{2}, ([0-9]{2} [A-Z][a-z]{2} [0-9]{4}) "
+    r"([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT</Last-Modified>"
+    r"(?>.*?<Etag>)\"?([!#-%'-;=-~]+)\"?</Etag>"
+    r"(?>.*?<Content-Length>)([0-9]{1,18})</Content-Length>",
     re.DOTALL,
 )
-_MARKER: Final = re.compile(r"<NextMarker>([^<]*)</NextMarker>")
+_MARKER: Final = re.compile(r"<NextMarker>(?P<text>[^<]*)</NextMarker>|<NextMarker\s*/>")
 _REFERENCE: Final = re.compile(r"&(?:(amp|lt|gt|quot|apos)|#([0-9]{1,7})|#x([0-9a-fA-F]{1,6}));")
 _ENTITIES: Final = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
 _SIZE: Final = re.compile(r"[0-9]{1,18}")  # [0-9], since \d is the digits of any script
@@ -76,9 +76,22 @@ def _parse(text: str, has_prefixes: bool) -> ListPage:
     inside = text[opening.end() : end]
     prefixes: list[str] = []
     if has_prefixes and "<BlobPrefix>" in inside:
-        prefixes = [_name(found)[0] for found in _PREFIX.findall(inside)]
-        inside = _PREFIX.sub("", inside)
+        prefixes, inside = _without_prefixes(inside)
     return ListPage(_blobs(inside), prefixes, _marker(text, end))
+
+
+def _without_prefixes(inside: str) -> tuple[list[str], str]:
+    """The virtual directories, and what is left without them."""
+    first, *parts = inside.split("<BlobPrefix>")
+    prefixes: list[str] = []
+    rest = [first]
+    for part in parts:
+        prefix, closing, after = part.partition("</BlobPrefix>")
+        if not closing:
+            raise DecodeError("malformed answer: a listing of something else")
+        prefixes.append(_name(prefix)[0])
+        rest.append(after)
+    return prefixes, "".join(rest)
 
 
 def _has_more_than_tags(text: str, after: int) -> bool:
@@ -91,30 +104,38 @@ def _has_more_than_tags(text: str, after: int) -> bool:
 
 def _blobs(inside: str) -> list[ListedBlob]:
     usual: list[ListedBlob] = []
-    # One match at a time: the garbage collector goes through all that is alive.
-    for found in _USUAL_BLOB.finditer(inside):
+    position = 0
+    while position < len(inside):
+        # Within one blob: an expression that may go on to the next ones would do so again and
+        # again where something is missing.
+        end = inside.find("</Blob>", position)
+        found = _USUAL_BLOB.match(inside, position, end) if end >= 0 else None
+        if found is None:
+            return [_blob(part) for part in _parts(inside)]
         name, day, hour, minute, second, etag, size = found.groups()
         year, month, day_of_month = parse_day(day)
         last_modified = datetime(
             year, month, day_of_month, int(hour), int(minute), int(second), 0, UTC
         )
         usual.append(ListedBlob._make((name, int(size), last_modified, f'"{etag}"')))
-    # Where an element is missing, the expression goes on into the next blob: fewer are found.
-    if (
-        len(usual) == inside.count("<Blob>")
-        and inside[:6] in ("<Blob>", "")
-        and inside[-7:] in ("</Blob>", "")
-    ):
-        return usual
+        position = end + 7
+    return usual
+
+
+def _parts(inside: str) -> list[str]:
     before, *parts = inside.split("<Blob>")
-    if before.strip() or inside.count("</Blob>") != len(parts):
+    if before.strip() or not all(part.rstrip().endswith("</Blob>") for part in parts):
         raise DecodeError("malformed answer: a listing of something else")
-    return [_blob(part) for part in parts]
+    return parts
 
 
 def _marker(text: str, after: int) -> str:
+    if text.find("NextMarker", after) < 0:
+        return ""
     found = _MARKER.search(text, after)
-    return "" if found is None else _text(found[1])
+    if found is None:  # to be taken for the end would lose the rest
+        raise DecodeError("malformed answer: a marker that cannot be read")
+    return _text(found["text"] or "")
 
 
 def _blob(part: str) -> ListedBlob:
@@ -154,6 +175,8 @@ def _between(part: str, opening: str, closing: str, after: int) -> str:
 
 
 def _text(text: str) -> str:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")  # as XML wants it
     if "&" not in text:
         return text
     resolved, count = _REFERENCE.subn(_character, text)
@@ -166,4 +189,7 @@ def _character(reference: re.Match[str]) -> str:
     entity, decimal, hexadecimal = reference.groups()
     if entity is not None:
         return _ENTITIES[entity]
-    return chr(int(decimal) if decimal is not None else int(hexadecimal, 16))
+    number = int(decimal) if decimal is not None else int(hexadecimal, 16)
+    if number == 0 or 0xD800 <= number <= 0xDFFF:
+        raise DecodeError("malformed answer: a reference to no character")
+    return chr(number)

@@ -181,7 +181,9 @@ class AzureBlobOptions:
             at every request.
         verify_tls: check the server's certificate; off only for a test server.
         lean_lane: send lists, batches of deletions, HEADs and GETs as requests of azdriver's own,
-            for a fraction of the CPU; off to send them through the SDK's calls.
+            for a fraction of the CPU; off to send them through the SDK's calls. With an account
+            key it signs them by a SAS of the SDK's newest version, for which a service that
+            needs an older ``api_version`` may be too old.
         api_version: the service's REST version, where the SDK's own choice does not serve.
     """
 

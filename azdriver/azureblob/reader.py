@@ -9,7 +9,7 @@ from typing import Self
 from azure.core.exceptions import HttpResponseError
 
 from azdriver.azureblob.client import Clients
-from azdriver.azureblob.lean import size_of_unsatisfiable
+from azdriver.azureblob.contentrange import size_of_unsatisfiable
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.rangedownload import RangeAhead, RangeDownload

@@ -52,11 +52,9 @@ class SdkLane:
                 max_concurrency=1, raw_response_hook=answers.append, **conditions
             )
         except asyncio.CancelledError:
-            # The SDK leaves the body of a cancelled download open, and with it the connection.
-            for answer in answers:
-                await answer.http_response.close()
+            await _close(answers)
             raise
-        return SdkStream(downloader, first)
+        return SdkStream(downloader, first, answers)
 
     async def head(self, name: BlobName) -> BlobHead | None:
         answers: list[Any] = []
@@ -103,10 +101,17 @@ class SdkLane:
             break
         return ListPage(blobs, prefixes, pages.continuation_token or "")
 
-    async def delete_batch(self, names: Sequence[BlobName]) -> list[int]:
-        answers = await self._container.delete_blobs(
-            *names, delete_snapshots="include", raise_on_any_failure=False
-        )
+    async def delete_batch(self, blobs: Sequence[ListedBlob]) -> list[int]:
+        deletions: list[Any] = [
+            {
+                "name": blob.name,
+                "etag": blob.etag,
+                "match_condition": MatchConditions.IfNotModified,
+                "delete_snapshots": "include",
+            }
+            for blob in blobs
+        ]
+        answers = await self._container.delete_blobs(*deletions, raise_on_any_failure=False)
         return [answer.status_code async for answer in answers]
 
 
@@ -118,6 +123,12 @@ def _checked(blob: BlobProperties) -> tuple[str, int, Any]:
     return quoted(blob.etag), blob.size, blob.last_modified
 
 
+async def _close(answers: list[Any]) -> None:
+    # The SDK leaves the body of a cancelled download open, and with it the connection.
+    while answers:
+        await answers.pop().http_response.close()
+
+
 def _name(name: object) -> str:
     if not isinstance(name, str):
         raise DecodeError("malformed answer: no name")
@@ -127,7 +138,15 @@ def _name(name: object) -> str:
 class SdkStream:
     """The :class:`azdriver.azureblob.lane.BlobStream` of an SDK download."""
 
-    def __init__(self, downloader: StorageStreamDownloader[bytes], first: int) -> None:
+    def __init__(
+        self, downloader: StorageStreamDownloader[bytes], first: int, answers: list[Any]
+    ) -> None:
+        """
+        Args:
+            downloader: what the SDK returned.
+            first: the first byte that was asked for.
+            answers: where the download's hook puts each answer.
+        """
         # The whole blob's size is nowhere else: ``properties.size`` is that of the range.
         size = str(downloader.properties.content_range).rpartition("/")[2]
         if not size.isdecimal():
@@ -137,6 +156,7 @@ class SdkStream:
         self.first = first
         self.length = downloader.size
         self._chunks = cast(Any, downloader.chunks())
+        self._answers = answers
 
     def __aiter__(self) -> Self:
         return self
@@ -145,7 +165,8 @@ class SdkStream:
         return cast(bytes, await anext(self._chunks))
 
     async def close(self) -> None:
-        """Nothing: what the SDK downloads is in memory before it is handed out."""
+        """Release the connection of a chunk whose download was cancelled."""
+        await _close(self._answers)
 
     async def __aenter__(self) -> Self:
         return self

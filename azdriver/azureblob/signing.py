@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from urllib.parse import quote
 
 from azure.storage.blob import BlobSasPermissions, generate_blob_sas
@@ -12,7 +13,18 @@ from azdriver.azureblob.options import DRIVER_NAME, AzureBlobOptions, SharedKey
 from azdriver.errors import UnsupportedMethodError
 from azdriver.paths import StoragePath
 
-__all__ = ["signed_url"]
+__all__ = ["signed_url", "start_of_signature"]
+
+# A clock that is ahead of the service's would make signatures that are not valid yet.
+CLOCK_SKEW: Final = timedelta(minutes=15)
+
+
+def start_of_signature() -> datetime:
+    """From when on a signature is valid: an account's policy may refuse those that do not say.
+
+    Source: https://learn.microsoft.com/azure/storage/common/sas-expiration-policy
+    """
+    return datetime.now(UTC) - CLOCK_SKEW
 
 
 def signed_url(
@@ -36,6 +48,7 @@ def signed_url(
         name,
         account_key=credential.account_key,
         permission=BlobSasPermissions(read=True),
+        start=start_of_signature(),
         expiry=expiry.astimezone(UTC),  # earlier SDKs take the digits of any zone
         protocol="https" if is_https else None,
     )

@@ -316,6 +316,32 @@ async def test_a_committed_stream_is_gone_on_from_and_a_content_is_not(
                 pass
 
 
+async def test_a_block_that_arrives_after_the_commit_is_in_nobodys_way(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    """Of a session after the first: it would be taken for one that has fenced the next writer."""
+    late: list[Send] = []
+
+    async def keep(request: Any, send: Send) -> Any:
+        late.append(send)
+        return await send()
+
+    async with opened(
+        azurite_server, container, Fault("kept", keep, on="Put Block", times=None)
+    ) as driver:
+        async with driver.writer(PATH) as writer:
+            await writer.write(DATA[:3000])
+        async with driver.writer(PATH, append=True) as writer:
+            await writer.write(DATA[3000:])
+            await writer.commit()
+        await late[-1]()
+        for _ in range(3):
+            async with driver.writer(PATH) as writer:
+                await writer.write(DATA[::-1])
+                await writer.commit()
+        assert await driver.get_content(PATH) == DATA[::-1]
+
+
 async def test_cancel_makes_void_what_was_staged_and_keeps_what_was_there(
     azurite_server: AzuriteServer, container: str
 ) -> None:

@@ -85,6 +85,42 @@ async def test_an_answer_that_says_nothing_is_looked_after(
         assert await driver.list("/") == []
 
 
+async def test_a_batch_that_was_lost_takes_nothing_that_came_after_it(
+    azurite_server: AzuriteServer, container: str, plant: Plant, driver: AzureBlobDriver
+) -> None:
+    """delete | batch applied, answer lost | rival: create 7, ok. It was deleted as well."""
+    await asyncio.to_thread(plant, container, [f"tree/{number}" for number in range(10)])
+
+    async def lose(request: Any, send: Send) -> Any:
+        try:
+            return await lose_answer().play(request, send)
+        finally:
+            await driver.put_content("/tree/7", b"a rival's", if_absent=True)
+
+    async with opened(azurite_server, container, Fault("lost", lose, on="Blob Batch")) as deleting:
+        with pytest.raises(PartialDeleteError) as caught:
+            await deleting.delete("/tree")
+        assert caught.value.left == (("/tree/7", "ConditionNotMet"),)
+        assert await driver.get_content("/tree/7") == b"a rival's"
+        await deleting.delete("/tree")
+    assert await driver.list("/") == []
+
+
+async def test_what_is_overwritten_after_it_was_listed_goes_as_well(
+    azurite_server: AzuriteServer, container: str, plant: Plant, driver: AzureBlobDriver
+) -> None:
+    await asyncio.to_thread(plant, container, [f"tree/{number}" for number in range(10)])
+
+    async def overwrite(request: Any, send: Send) -> Any:
+        await driver.put_content("/tree/7", b"a rival's")
+        return await send()
+
+    rival = Fault("rival", overwrite, on="Blob Batch")
+    async with opened(azurite_server, container, rival) as deleting:
+        await deleting.delete("/tree")
+    assert await driver.list("/") == []
+
+
 async def test_what_is_left_is_named_and_deleting_again_finishes(
     azurite_server: AzuriteServer, container: str, plant: Plant, driver: AzureBlobDriver
 ) -> None:

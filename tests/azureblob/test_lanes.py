@@ -19,7 +19,7 @@ from azdriver import AzureBlobDriver
 from azdriver.azureblob.batch import batch_body, batch_statuses
 from azdriver.azureblob.httpdate import parse_http_date
 from azdriver.azureblob.lane import BlobHead, Lane, ListPage
-from azdriver.azureblob.lean import LeanLane
+from azdriver.azureblob.lean import LeanLane, SignedRequest
 from azdriver.azureblob.listpage import parse_list_page
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.sdklane import SdkLane
@@ -155,13 +155,31 @@ async def test_both_fail_alike(lanes: list[Lane], sdk: ContainerClient) -> None:
 
 async def test_both_delete_the_same(lanes: list[Lane], sdk: ContainerClient) -> None:
     for lane in lanes:
-        for name in NAMES:
-            await sdk.upload_blob(name, b"x")
+        for name in (*NAMES, "changed"):
+            await sdk.upload_blob(name, b"x", overwrite=True)
         await sdk.get_blob_client(NAMES[0]).create_snapshot()
-        await sdk.upload_blob("stays", b"x", overwrite=True)
-        names = [BlobName(name) for name in ("missing", *NAMES)]
-        assert await lane.delete_batch(names) == [404, *[202] * len(NAMES)]
-        assert [name async for name in sdk.list_blob_names()] == ["stays"]
+        listed = [blob for blob in (await lane.list_page("")).blobs if blob.name in NAMES]
+        changed = (await lane.list_page("changed")).blobs[0]
+        await sdk.upload_blob("changed", b"newer", overwrite=True)
+        blobs = [changed._replace(name="missing"), *listed, changed]
+        statuses = await lane.delete_batch(blobs)
+        # Of If-Match on what is not there the service says 404, Azurite 412.
+        assert statuses[0] in (404, 412)
+        assert statuses[1:] == [*[202] * len(NAMES), 412]
+        assert [name async for name in sdk.list_blob_names()] == ["changed"]
+
+
+async def test_a_signature_says_when_it_begins_and_is_not_shown(
+    lanes: list[Lane], azurite_server: AzuriteServer, container: str
+) -> None:
+    """An account with a policy on expiration refuses a SAS that does not."""
+    assert isinstance(lanes[0], LeanLane)
+    query = lanes[0]._signature.query()
+    assert "st=" in query
+    url = f"{azurite_server.blob_endpoint}/{container}/blob?{query}"
+    request = SignedRequest("GET", url)
+    assert "sig=" in request.url
+    assert repr(request) == f"<SignedRequest [GET], url: '{url.partition('?')[0]}'>"
 
 
 async def test_a_container_that_is_gone_fails_both_alike(
@@ -268,11 +286,46 @@ def test_forms_of_listings(text: str, page: ListPage) -> None:
         listing('<BlobPrefix><Name Encoded="true">%FF</Name></BlobPrefix>'),
         listing("<BlobPrefix></BlobPrefix>"),
         listing(marker="&unknown;"),
+        listing(BLOB.format(name="&#0;")),
+        listing(BLOB.format(name="&#xD800;")),
+        listing("<BlobPrefix>" * 3),
+        listing().replace("<NextMarker>", "<NextMarker >"),
+        listing(marker="more").replace("</NextMarker>", "</NextMarker >"),
     ],
 )
 def test_what_is_no_listing_is_refused(text: str) -> None:
     with pytest.raises(DecodeError, match="malformed answer"):
         parse_list_page(text.encode())
+
+
+@pytest.mark.parametrize(
+    ("element", "instead"),
+    [
+        ("<Content-Length>7</Content-Length>", ""),
+        ("<Content-Length>", "<Length>"),
+        ("<Etag>0x8D</Etag>", "<Etag>a b</Etag>"),
+        ("<Last-Modified>Tue, 24", "<Last-Modified>Tue, 42"),
+        ("</Blob>", ""),
+        ("<Blob><Name>a</Name>", "<BlobPrefix>"),
+    ],
+)
+def test_a_whole_page_in_which_something_is_missing_is_refused_at_once(
+    element: str, instead: str
+) -> None:
+    """Without going over the page again for each of its blobs: that would take days."""
+    with pytest.raises(DecodeError):
+        parse_list_page(listing(BLOB.format(name="a").replace(element, instead) * 5000).encode())
+
+
+def test_one_blob_without_an_end_is_refused_at_once() -> None:
+    junk = "<Last-Modified>x</Last-Modified><Etag>a b</Etag>" * 100_000
+    with pytest.raises(DecodeError):
+        parse_list_page(listing(f"<Blob><Name>a</Name>{junk}</Blob>").encode())
+
+
+def test_a_line_end_in_a_name_is_read_as_an_xml_parser_reads_it() -> None:
+    [blob] = parse_list_page(listing(BLOB.format(name="a\r\nb\rc&#13;d")).encode()).blobs
+    assert blob.name == "a\nb\nc\rd"
 
 
 def test_a_listing_that_is_not_utf_8_is_refused() -> None:
@@ -322,12 +375,15 @@ def part(number: int, status: int) -> str:
 
 
 def test_a_batch_is_written_as_the_service_wants_it() -> None:
-    content_type, body = batch_body(["/c/a?s", "/c/b%20c?s"], {"x-ms-some": "1"})
+    content_type, body = batch_body(
+        [("/c/a?s", {"If-Match": '"1"', "x-ms-some": "1"}), ("/c/b%20c?s", {"If-Match": '"2"'})]
+    )
     boundary = content_type.removeprefix("multipart/mixed; boundary=")
     assert boundary.startswith("batch_")
     first, second = body.decode().split(f"--{boundary}")[1:-1]
-    assert "Content-ID: 0\r\n\r\nDELETE /c/a?s HTTP/1.1\r\nx-ms-some: 1\r\n" in first
-    assert "Content-ID: 1\r\n\r\nDELETE /c/b%20c?s HTTP/1.1\r\n" in second
+    assert 'Content-ID: 0\r\n\r\nDELETE /c/a?s HTTP/1.1\r\nIf-Match: "1"\r\n' in first
+    assert "\r\nx-ms-some: 1\r\nContent-Length: 0\r\n\r\n" in first
+    assert 'Content-ID: 1\r\n\r\nDELETE /c/b%20c?s HTTP/1.1\r\nIf-Match: "2"\r\n' in second
     assert body.endswith(f"--{boundary}--\r\n".encode())
 
 

@@ -475,3 +475,22 @@ async def test_a_driver_that_is_to_raise_if_unsure_still_sends_again_what_it_can
     assert [fault.struck for fault in faults[:3]] == [1, 1, 1]
     with pytest.raises(PathNotFoundError):
         await driver.stat(PATH)
+
+
+async def test_a_deletion_that_arrived_late_is_not_called_a_deletion_of_nothing(
+    azurite_server: AzuriteServer, container: str, driver: AzureBlobDriver
+) -> None:
+    """The service says 404 of a condition on what is gone, where Azurite says 412."""
+    await driver.put_content(PATH, b"a")
+    late, behind = arrive_late(on="Delete Blob")
+
+    async def gone(request: Any, send: Send) -> Any:
+        await behind.play(request, send)
+        return await answer(404, "BlobNotFound").play(request, send)
+
+    faults = late, Fault("gone", gone, on="Delete Blob"), aged()
+    async with opened(azurite_server, container, *faults, unsure=True) as deleting:
+        with pytest.raises(BackendError, match="delete failed"):
+            await deleting.delete(PATH)
+    with pytest.raises(PathNotFoundError):
+        await driver.stat(PATH)
