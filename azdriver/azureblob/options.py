@@ -43,8 +43,14 @@ _LONGEST_SECONDS: Final = 1e9  # beyond it, timers overflow
 
 
 def shown(value: object) -> str:
-    """A value for a message; a long one cut."""
+    """A value for a message; a long one cut.
+
+    Keys, SAS tokens and connection strings all have an equals sign, and nothing else that is right
+    anywhere: they may have been given in the wrong place.
+    """
     text = repr(value)
+    if "=" in text:
+        return "a value that may be a secret, and is not shown"
     return text if len(text) <= 100 else text[:100] + "…"
 
 

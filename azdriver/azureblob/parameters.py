@@ -68,7 +68,8 @@ def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
     known = sorted({*_CONNECTION, *_OPTIONS, *_RETRY, *_LAYOUT})
     for key in given:
         if key not in known:
-            raise _wrong(key[:100], f"is unknown; there are: {', '.join(known)}")
+            name = key[:100] if "=" not in key else "(not shown)"  # a secret has equals signs
+            raise _wrong(name, f"is unknown; there are: {', '.join(known)}")
     if "container" not in given:
         raise _wrong("container", "is missing")
     try:

@@ -157,6 +157,13 @@ def _option_of(parameter: str) -> list[str]:
 
 
 class TestConnectionString:
+    def test_a_name_and_a_key_that_were_exchanged(self) -> None:
+        with pytest.raises(ConfigurationError, match="may be a secret") as caught:
+            AzureBlobDriver.from_connection_string(
+                f"AccountName={KEY};AccountKey=account", "registry"
+            )
+        assert SECRET not in str(caught.value)
+
     @settings(max_examples=1500, deadline=None)
     @given(
         st.lists(
