@@ -16,6 +16,7 @@ import anyio
 import pytest
 from azure.storage.blob.aio import BlobServiceClient
 
+from azdriver import AzureBlobDriver
 from azdriver.testing import azurite as azurite_module
 from azdriver.testing import azurite_install
 from azdriver.testing.azurite import (
@@ -220,7 +221,12 @@ async def test_one_that_does_not_stop_is_killed(
 async def test_cancelled_use_still_stops_in_order(started: list[subprocess.Popen[bytes]]) -> None:
     """It saves its data at the stop, so a cancellation must not shorten that to a kill."""
     with anyio.CancelScope() as scope:
-        async with azurite(environment=ENVIRONMENT):
+        async with azurite(environment=ENVIRONMENT) as server:
+            # It answers a moment before it listens to signals: let it do some work first.
+            async with AzureBlobDriver.from_connection_string(
+                server.connection_string, "some"
+            ) as driver:
+                await driver.put_content("/content", b"content")
             scope.cancel()
             await anyio.sleep_forever()
     assert started[0].returncode == 0
