@@ -128,6 +128,34 @@ def plant(azurite_server: AzuriteServer) -> Callable[[str, Iterable[str]], None]
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
     """A self-signed certificate for localhost, and its key."""
+    return _certificate(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trusted_certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The certificate of ``azurite_with_tokens``, and its key."""
+    return _certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="module")
+def azurite_with_tokens(trusted_certificate: tuple[Path, Path]) -> Iterator[AzuriteServer]:
+    """An Azurite that takes bearer tokens, which it does over https alone."""
+    environment = {name: value for name, value in os.environ.items() if name != "AZDRIVER_AZURITE"}
+    public, key = trusted_certificate
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(
+            azurite(
+                oauth="basic",
+                certificate=public,
+                key=key,
+                host="localhost",
+                environment=environment,
+            )
+        ) as server:
+            yield server
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
     private_key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -143,7 +171,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
         .sign(private_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
-    files = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    files = directory / "certificate.pem", directory / "key.pem"
     files[0].write_bytes(signed.public_bytes(pem))
     files[1].write_bytes(
         private_key.private_bytes(

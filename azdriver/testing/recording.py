@@ -21,6 +21,7 @@ _BY_COMP = {
     ("GET", "blocklist"): "Get Block List",
     ("PUT", "copy"): "Abort Copy Blob",
     ("POST", "batch"): "Blob Batch",
+    ("POST", "userdelegationkey"): "Get User Delegation Key",
     ("GET", "list"): "List Blobs",
 }
 
