@@ -60,7 +60,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install(".[testing]", "nox", *group("typing"))
+    session.install(".[identity,testing]", "nox", *group("typing"))
     session.run("mypy")
     session.run("pyright")
 
@@ -105,6 +105,7 @@ def minimums(session: nox.Session) -> None:
     project = PYPROJECT["project"]
     requirements = [
         *project["dependencies"],
+        *project["optional-dependencies"]["identity"],
         *project["optional-dependencies"]["testing"],
         *group("tests", "tour"),
     ]
@@ -117,7 +118,7 @@ def minimums(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
-    session.install(".[testing]", *group("tests", "tour"))
+    session.install(".[identity,testing]", *group("tests", "tour"))
     if session.python == LABS_PYTHON:
         whole = () if session.posargs else ("--cov-fail-under=95",)
         session.env.update(COVERAGE_CORE)

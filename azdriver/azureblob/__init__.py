@@ -3,6 +3,25 @@
 from __future__ import annotations
 
 from azdriver.azureblob.driver import AzureBlobDriver
-from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
+from azdriver.azureblob.options import (
+    Anonymous,
+    AzureBlobOptions,
+    ClientSecret,
+    DefaultCredential,
+    RetrySettings,
+    SasToken,
+    SharedKey,
+    TokenCredential,
+)
 
-__all__ = ["AzureBlobDriver", "AzureBlobOptions", "RetrySettings", "SasToken", "SharedKey"]
+__all__ = [
+    "Anonymous",
+    "AzureBlobDriver",
+    "AzureBlobOptions",
+    "ClientSecret",
+    "DefaultCredential",
+    "RetrySettings",
+    "SasToken",
+    "SharedKey",
+    "TokenCredential",
+]

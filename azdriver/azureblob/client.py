@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
@@ -19,9 +20,10 @@ from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import (
     DRIVER_NAME,
     MAX_PUT_BLOB_BYTES,
+    Anonymous,
     AzureBlobOptions,
-    Credential,
     SasToken,
+    SharedKey,
 )
 from azdriver.azureblob.retry import Retrier, RetryPolicy
 from azdriver.azureblob.sdklane import SdkLane
@@ -30,6 +32,8 @@ from azdriver.azureblob.session import (
     SingleSendSession,
     open_aiohttp_session,
 )
+from azdriver.azureblob.signing import UrlSigner
+from azdriver.azureblob.tokens import Tokens, open_tokens
 from azdriver.azureblob.translate import error_code, status_of
 from azdriver.errors import ConfigurationError
 
@@ -61,7 +65,11 @@ class Clients:
             options: how to reach the container.
             session: the caller's own, left open by ``close``; None for one of our own.
             wrap_transport: what to put below the retry policies.
+
+        Raises:
+            ConfigurationError: what only the SDK or azure-identity can judge.
         """
+        self._tokens = open_tokens(options)
         self._own_session = None if session is not None else open_aiohttp_session(options)
         single_send = SingleSendSession(session or cast(Any, self._own_session), options)
         # A transport that is passed in takes none of the client's settings: set them all here.
@@ -80,7 +88,7 @@ class Clients:
         try:
             self.service = BlobServiceClient(
                 options.account_url,
-                credential=_sdk_credential(options.credential),
+                credential=_sdk_credential(options, self._tokens),
                 transport=transport,
                 retry_policy=RetryPolicy(options.retry),
                 # So that upload_blob is always one Put Blob, never staged blocks.
@@ -102,8 +110,9 @@ class Clients:
         self._blob_client = lru_cache(MAX_BLOB_CLIENTS)(self.container.get_blob_client)
         self.options = options
         self.retrier = Retrier(options.retry)
+        self.signer = UrlSigner(options, self.service, self.retrier)
         self.lane: Lane = (
-            LeanLane(options, transport, self.service.api_version)
+            LeanLane(options, transport, self.service.api_version, self._tokens)
             if options.lean_lane
             else SdkLane(self.container, self.blob)
         )
@@ -123,10 +132,14 @@ class Clients:
         """Create the container where it does not exist.
 
         A credential that may not create containers is no error while the container is there.
+        An anonymous caller never may, and where the public may read single blobs it may not even
+        look: nothing is asked.
 
         Raises:
             AzureError: it does not exist and cannot be created, or cannot be reached.
         """
+        if isinstance(self.options.credential, Anonymous):
+            return
 
         async def look() -> None:
             return None  # a second creation is harmless: the first one is then found
@@ -148,12 +161,20 @@ class Clients:
                     raise
 
     async def close(self) -> None:
-        await self.service.close()
-        if self._own_session is not None:
-            await self._own_session.close()
+        async with AsyncExitStack() as stack:  # the next even if one fails
+            if self._tokens is not None:
+                stack.push_async_callback(self._tokens.close)
+            if self._own_session is not None:
+                stack.push_async_callback(self._own_session.close)
+            await self.service.close()
 
 
-def _sdk_credential(credential: Credential) -> AzureNamedKeyCredential | AzureSasCredential:
+def _sdk_credential(
+    options: AzureBlobOptions, tokens: Tokens | None
+) -> AzureNamedKeyCredential | AzureSasCredential | Tokens | None:
+    credential = options.credential
+    if isinstance(credential, SharedKey):
+        return AzureNamedKeyCredential(credential.account_name, credential.account_key)
     if isinstance(credential, SasToken):
         return AzureSasCredential(credential.token.lstrip("?"))
-    return AzureNamedKeyCredential(credential.account_name, credential.account_key)
+    return tokens

@@ -20,7 +20,6 @@ from azdriver.azureblob.naming import BlobNames
 from azdriver.azureblob.options import DRIVER_NAME, AzureBlobOptions
 from azdriver.azureblob.parameters import options_from_connection_string, options_from_parameters
 from azdriver.azureblob.reader import BlobReader
-from azdriver.azureblob.signing import signed_url
 from azdriver.azureblob.translate import translated
 from azdriver.azureblob.writer import open_append_writer
 from azdriver.base import BaseDriver
@@ -93,7 +92,7 @@ class AzureBlobDriver(BaseDriver):
 
         Args:
             parameters: ``container``, and either ``connectionstring`` or ``accountname`` with
-                ``accountkey`` or ``sastoken``; the others are optional.
+                ``accountkey``, ``sastoken`` or ``credentials``; the others are optional.
 
         Raises:
             ConfigurationError: naming what is missing, unknown, contradictory or wrong.
@@ -175,7 +174,8 @@ class AzureBlobDriver(BaseDriver):
         await delete_tree(self._clients, self._names, path)
 
     async def _url_for(self, path: StoragePath, expiry: datetime) -> str:
-        return signed_url(self._options, path, self._names.of(path), expiry)
+        with translated(path, "url_for"):
+            return await self._clients.signer.url(path, self._names.of(path), expiry)
 
     def _tree(self) -> TreeSource:
         return Listing(self._clients, self._names)

@@ -28,6 +28,7 @@ from azure.core.exceptions import (
     ServiceResponseTimeoutError,
 )
 from azure.core.pipeline import AsyncPipeline
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
@@ -45,6 +46,7 @@ from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
 from azdriver.azureblob.retry import RetryPolicy
 from azdriver.azureblob.signing import start_of_signature
+from azdriver.azureblob.tokens import STORAGE_SCOPE, Tokens
 from azdriver.azureblob.translate import BLOB_IS_MISSING, checked_etag, quoted
 
 __all__ = ["LeanLane", "LeanStream", "SignedRequest"]
@@ -71,14 +73,22 @@ class LeanLane:
         options: AzureBlobOptions,
         transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse],
         api_version: str,
+        tokens: Tokens | None = None,
     ) -> None:
         self._options = options
+        self._tokens = tokens
         self._base_url = f"{options.account_url}/{options.container}/"
         self._base_path = urlsplit(self._base_url).path  # with the account, on an emulator
         self._headers = {"x-ms-version": api_version, "User-Agent": "azdriver"}
         self._signature = _Signature(options)
+        policies: list[AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]] = [
+            RetryPolicy(options.retry)
+        ]
+        if tokens is not None:
+            # Behind the retries, as in the SDK's pipeline: each attempt has a token that is good.
+            policies.append(AsyncBearerTokenCredentialPolicy(tokens, STORAGE_SCOPE))
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
-            transport, policies=[RetryPolicy(options.retry)]
+            transport, policies=policies
         )
 
     async def get(
@@ -159,7 +169,7 @@ class LeanLane:
         if limit is not None:
             query["maxresults"] = str(limit)
         encoded = urlencode(query, quote_via=quote, safe="")
-        url = f"{self._base_url[:-1]}?{encoded}&{self._signature.query()}"
+        url = _signed(f"{self._base_url[:-1]}?{encoded}", self._signature.query())
         # The newest versions of the service have other formats as well.
         request = SignedRequest("GET", url, headers={**self._headers, "Accept": "application/xml"})
         answer = await self._answer(request, "List Blobs", 200)
@@ -167,16 +177,22 @@ class LeanLane:
 
     async def delete_batch(self, blobs: Sequence[ListedBlob]) -> list[int]:
         signature = self._signature.query()
+        headers = {"x-ms-delete-snapshots": "include"}
+        if self._tokens is not None:
+            # The service authorises each member by itself, and what the batch has is not theirs:
+            # https://github.com/Azure/azure-sdk-for-net/issues/18265
+            token = await self._tokens.get_token(STORAGE_SCOPE)
+            headers["Authorization"] = f"Bearer {token.token}"
         content_type, body = batch_body(
             (
-                f"{self._base_path}{quote(blob.name, safe='/')}?{signature}",
-                {"If-Match": blob.etag, "x-ms-delete-snapshots": "include"},
+                _signed(f"{self._base_path}{quote(blob.name, safe='/')}", signature),
+                {"If-Match": blob.etag, **headers},
             )
             for blob in blobs
         )
         request = SignedRequest(
             "POST",
-            f"{self._base_url[:-1]}?restype=container&comp=batch&{signature}",
+            _signed(f"{self._base_url[:-1]}?restype=container&comp=batch", signature),
             headers={**self._headers, "Content-Type": content_type},
             content=body,
         )
@@ -184,7 +200,7 @@ class LeanLane:
         return batch_statuses(answer.headers.get("Content-Type") or "", answer.content, len(blobs))
 
     def _url(self, name: BlobName) -> str:
-        return f"{self._base_url}{quote(name, safe='/')}?{self._signature.query()}"
+        return _signed(f"{self._base_url}{quote(name, safe='/')}", self._signature.query())
 
     async def _answer(
         self, request: SignedRequest, operation: str, status: int
@@ -263,13 +279,20 @@ class LeanStream:
         return chunk
 
 
+def _signed(url: str, signature: str) -> str:
+    """With the query that authorises it, if that is how requests are authorised."""
+    if not signature:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{signature}"
+
+
 def _failed(operation: str, response: AsyncHttpResponse) -> HttpResponseError:
     message = f"{operation} answered {response.status_code}"
     return HttpResponseError(message=message, response=response)
 
 
 class _Signature:
-    """The query that authorises requests in one container.
+    """The query that authorises requests in one container; ``""`` where none is needed.
 
     With an account key it is a signature for this container alone, made locally and renewed: a
     request that went astray could not even be sent to another container.
@@ -284,6 +307,8 @@ class _Signature:
         credential = self._options.credential
         if isinstance(credential, SasToken):
             return credential.token.lstrip("?")
+        if not isinstance(credential, SharedKey):
+            return ""
         now = datetime.now(UTC)
         if now >= self._renew_at:
             self._query = self._sign(credential, now + SIGNATURE_LIFETIME)

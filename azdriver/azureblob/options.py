@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import re
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from importlib.util import find_spec
+from typing import Any, Final, Literal, Protocol, TypeAlias
 from urllib.parse import urlsplit
+
+from azure.core.credentials import AccessToken
 
 from azdriver.errors import ConfigurationError
 from azdriver.paths import is_path
 
 __all__ = [
     "DRIVER_NAME",
+    "Anonymous",
     "AzureBlobOptions",
+    "ClientSecret",
     "Credential",
+    "DefaultCredential",
     "RetrySettings",
     "SasToken",
     "SharedKey",
+    "TokenCredential",
 ]
 
 DRIVER_NAME: Final = "azure"
@@ -33,6 +41,7 @@ _CONTAINER_NAME: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$ro
 # All of these go into URLs and headers, so that nothing may break out of them. URL libraries drop
 # line ends and tabs, fold dot segments, and take a backslash for a slash.
 _ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_TENANT: Final = re.compile(r"[A-Za-z0-9.-]+")  # an id, or a domain
 _QUERY: Final = re.compile(r"[A-Za-z0-9%&=._~:,;/?@!$'()*+-]+")
 _URL: Final = re.compile(
     r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?(?P<path>(?:/[A-Za-z0-9._-]+)*)",
@@ -101,6 +110,51 @@ class SasToken:
             raise _wrong("token", "has characters that the query of an URL cannot have")
 
 
+@dataclass(frozen=True, slots=True)
+class ClientSecret:
+    """A service principal of Microsoft Entra ID, by its secret; takes ``azdriver[identity]``.
+
+    It signs in at the cloud that the endpoint belongs to (public, China, US Government), or where
+    ``AZURE_AUTHORITY_HOST`` in the environment says.
+    """
+
+    tenant_id: str
+    client_id: str
+    secret: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("tenant_id", "client_id", "secret"):
+            _require_text(name, getattr(self, name))
+        if not _TENANT.fullmatch(self.tenant_id):
+            # Not the value: whoever mixes them up has put the secret here.
+            raise _wrong("tenant_id", "is not a tenant's id or domain")
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultCredential:
+    """What the platform offers; takes ``azdriver[identity]``.
+
+    This is azure-identity's ``DefaultAzureCredential``: variables of the environment, workload
+    identity, managed identity, and on a developer's machine the Azure CLI's login.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """No credential: for reading from a container that is open to the public."""
+
+
+class TokenCredential(Protocol):
+    """Any object that gives bearer tokens, such as the credentials of ``azure.identity.aio``.
+
+    The driver never closes it.
+    """
+
+    async def get_token(self, *scopes: str, **kwargs: Any) -> AccessToken:
+        """A token for the scopes; ``tenant_id`` and ``claims`` may be among the keywords."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySettings:
     """How hard to try.
@@ -151,7 +205,9 @@ class RetrySettings:
         return min(doubled, self.longest_delay_seconds) * (0.5 + 0.5 * jitter)
 
 
-Credential: TypeAlias = SharedKey | SasToken
+Credential: TypeAlias = (
+    SharedKey | SasToken | ClientSecret | DefaultCredential | Anonymous | TokenCredential
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +217,8 @@ class AzureBlobOptions:
     Attributes:
         account_url: the blob endpoint, such as ``https://ACCOUNT.blob.core.windows.net``.
         container: the container's name; it is created on opening where it does not exist.
-        credential: how to authenticate.
+        credential: how to authenticate. ``ClientSecret``, ``DefaultCredential`` and any
+            ``TokenCredential`` send a bearer token with each request, which takes https.
         root_directory: what all blob names start with, such as ``registry``; ``""`` for none.
         legacy_root_prefix: keep the leading slash of paths in blob names, as the container
             registry 2.0 to 2.8 did.
@@ -234,9 +291,7 @@ class AzureBlobOptions:
             raise _wrong("account_url", "has a query; a SAS token belongs into the credential")
         if not _is_endpoint(self.account_url):
             raise _wrong("account_url", "is not an http or https URL of a host")
-        if not isinstance(self.credential, SharedKey | SasToken):
-            kind = type(self.credential).__name__
-            raise _wrong("credential", f"is to be a SharedKey or a SasToken, not {kind}")
+        self._check_credential()
         if not _CONTAINER_NAME.fullmatch(self.container):
             raise _wrong("container", f"is not a container name: {shown(self.container)}")
         root = self.root_directory
@@ -259,6 +314,40 @@ class AzureBlobOptions:
             ("copy_timeout_seconds", None),
         ):
             _require_number(name, getattr(self, name), limit)
+
+    def _check_credential(self) -> None:
+        credential = self.credential
+        if isinstance(credential, SharedKey | SasToken | Anonymous):
+            return
+        if isinstance(credential, ClientSecret | DefaultCredential):
+            if not _has_identity():
+                kind = type(credential).__name__
+                raise _wrong(
+                    "credential",
+                    f"{kind} takes azure-identity, which is not installed: "
+                    "python -m pip install 'azdriver[identity]'",
+                )
+        else:
+            get_token = getattr(credential, "get_token", None)
+            if isinstance(credential, type) or not callable(get_token):
+                kind = type(credential).__name__
+                raise _wrong(
+                    "credential",
+                    "is to be a SharedKey, SasToken, ClientSecret, DefaultCredential, Anonymous "
+                    f"or an object with get_token, not {kind}",
+                )
+            if not inspect.iscoroutinefunction(get_token):
+                raise _wrong(
+                    "credential",
+                    "has a get_token that blocks: take the class of the same name out of "
+                    "azure.identity.aio",
+                )
+        if urlsplit(self.account_url).scheme != "https":
+            raise _wrong("account_url", "is to be https, for a token goes with each request")
+
+
+def _has_identity() -> bool:
+    return find_spec("azure.identity") is not None
 
 
 def _is_endpoint(url: str) -> bool:

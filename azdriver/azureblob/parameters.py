@@ -8,8 +8,11 @@ from typing import Any, Final
 
 from azdriver.azureblob.options import (
     DRIVER_NAME,
+    Anonymous,
     AzureBlobOptions,
+    ClientSecret,
     Credential,
+    DefaultCredential,
     RetrySettings,
     SasToken,
     SharedKey,
@@ -59,7 +62,7 @@ def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
 
     Args:
         parameters: ``container``, and either ``connectionstring`` or ``accountname`` with
-            ``accountkey`` or ``sastoken``; the others are optional.
+            ``accountkey``, ``sastoken`` or ``credentials``; the others are optional.
 
     Raises:
         ConfigurationError: naming the parameter that is missing, unknown, contradictory or wrong.
@@ -164,9 +167,20 @@ _CONNECTION: Final = (
 # Which of them an option that is found wrong may have come from.
 _OF_CONNECTION: Final = {
     "account_url": ("serviceurl", "accountname"),
+    "credential": ("credentials",),
+    "tenant_id": ("credentials.tenantid",),
+    "client_id": ("credentials.clientid",),
+    "secret": ("credentials.secret",),
     "account_name": ("accountname",),
     "account_key": ("accountkey",),
     "token": ("sastoken",),
+}
+# What ``credentials`` has besides its type.
+_CREDENTIALS: Final[dict[str, tuple[str, ...]]] = {
+    "shared_key": (),
+    "client_secret": ("clientid", "tenantid", "secret"),
+    "default_credentials": (),
+    "anonymous": (),
 }
 _LAYOUT: Final = ("legacyrootprefix", "trimlegacyrootprefix")
 _OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
@@ -229,24 +243,45 @@ def _connection(given: Mapping[str, Any]) -> tuple[str, Credential]:
 
 
 def _credential(account: str, given: Mapping[str, Any]) -> Credential:
-    credentials = given.get("credentials", {})
-    if not isinstance(credentials, Mapping):
-        raise _wrong("credentials", "is to be a mapping with a type")
-    kind = credentials.get("type", "shared_key")
-    if kind != "shared_key":
-        raise _wrong(
-            "credentials", f"of the type {shown(kind)} are not supported, but shared_key is"
+    kind, parts = _credentials(given.get("credentials", {}))
+    if kind == "shared_key":
+        if "accountkey" in given and "sastoken" in given:
+            raise _wrong("sastoken", "contradicts accountkey: give one of them")
+        if "sastoken" in given:
+            return SasToken(_text("sastoken", given["sastoken"]))
+        if "accountkey" not in given:
+            raise _wrong("accountkey", "is missing (and so are sastoken and credentials)")
+        return SharedKey(account, _text("accountkey", given["accountkey"]))
+    for other in ("accountkey", "sastoken"):
+        if other in given:
+            raise _wrong(other, f"contradicts credentials of the type {kind}: give one of them")
+    if kind == "client_secret":
+        return ClientSecret(
+            tenant_id=parts.get("tenantid", ""),
+            client_id=parts.get("clientid", ""),
+            secret=parts.get("secret", ""),
         )
-    if "accountkey" in given and "sastoken" in given:
-        raise _wrong("sastoken", "contradicts accountkey: give one of them")
-    if "sastoken" in given:
-        return SasToken(_text("sastoken", given["sastoken"]))
-    if "accountkey" not in given:
-        raise _wrong("accountkey", "is missing (and so is sastoken)")
-    return SharedKey(account, _text("accountkey", given["accountkey"]))
+    return DefaultCredential() if kind == "default_credentials" else Anonymous()
 
 
-def _parse_connection_string(connection_string: str) -> tuple[str, Credential]:
+def _credentials(value: object) -> tuple[str, dict[str, Any]]:
+    """The type of ``credentials``, and what else is in it."""
+    if not isinstance(value, Mapping):
+        raise _wrong("credentials", "is to be a mapping with a type")
+    # As for the parameters themselves; an empty part is one that a template left out.
+    parts = {str(key).lower(): part for key, part in value.items() if part not in (None, "")}
+    kind = parts.pop("type", "shared_key")
+    if not isinstance(kind, str) or kind not in _CREDENTIALS:
+        known = ", ".join(_CREDENTIALS)
+        raise _wrong("credentials", f"of the type {shown(kind)} are unknown; there are: {known}")
+    for name in parts:
+        if name not in _CREDENTIALS[kind]:
+            known = ", ".join(("type", *_CREDENTIALS[kind]))
+            raise _wrong(f"credentials.{name[:100]}", f"is unknown to {kind}, which has: {known}")
+    return kind, parts
+
+
+def _parse_connection_string(connection_string: str) -> tuple[str, SharedKey | SasToken]:
     _text("connectionstring", connection_string)
     fields: dict[str, str] = {}
     for part in connection_string.strip().rstrip(";").split(";"):

@@ -23,7 +23,7 @@ from azure.core.exceptions import AzureError, ResourceExistsError
 from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 from azdriver import AzureBlobDriver, AzureBlobOptions, StorageDriverError
-from azdriver.azureblob import SharedKey
+from azdriver.azureblob import SasToken, SharedKey
 from azdriver.testing.azurite import AzuriteError, azurite
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
 from guided_run.checks import Checks
@@ -221,6 +221,7 @@ async def _opened(
 
 def _service(options: AzureBlobOptions) -> BlobServiceClient:
     credential = options.credential
+    assert isinstance(credential, SharedKey | SasToken)  # all that a connection string can hold
     return BlobServiceClient(
         options.account_url,
         credential=AzureNamedKeyCredential(credential.account_name, credential.account_key)

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from azdriver import AzureBlobDriver, AzureBlobOptions, ConfigurationError
-from azdriver.azureblob import RetrySettings, SasToken, SharedKey
+from azdriver.azureblob import (
+    Anonymous,
+    ClientSecret,
+    DefaultCredential,
+    RetrySettings,
+    SasToken,
+    SharedKey,
+)
+from azdriver.azureblob.options import Credential
+from azdriver.testing.tokens import LocalCredential
 
 MIB = 1024 * 1024
 KEY = "c2VjcmV0LWFjY291bnQta2V5LW9mLXRoZS10ZXN0cw=="
@@ -20,6 +29,14 @@ NEEDED: dict[str, Any] = {
     "credential": SharedKey("account", KEY),
 }
 
+
+class Blocking:
+    """A credential for code that blocks, as those right below ``azure.identity``."""
+
+    def get_token(self, *scopes: str, **kwargs: Any) -> Any:
+        raise AssertionError("asked for a token")
+
+
 WRONG = [
     *(("account_url", url) for url in ("", "account", "ftp://account", "//account")),
     *(("account_url", url) for url in ("https://", "https:///path", "https://host:port/")),
@@ -29,7 +46,7 @@ WRONG = [
     *(("container", name) for name in ("", "ab", "a" * 64, "Upper", "under_score", "a.b")),
     *(("container", name) for name in ("-a-b", "a-b-", "a--b", "a b c", "abc\n", "abc/d", "..")),
     *(("container", name) for name in ("a/../b", "$other", "é" * 3)),
-    *(("credential", it) for it in (None, KEY, ("account", KEY))),
+    *(("credential", it) for it in (None, KEY, ("account", KEY), Blocking(), LocalCredential)),
     *(
         ("root_directory", root)
         for root in ("a//b", "a b", "..", "a/../b", "a/./b", "a\n", "a%2Fb")
@@ -102,6 +119,35 @@ def test_a_wrong_account_key_is_named_not_shown(parameter: str, arguments: tuple
     assert KEY[1:] not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("parameter", "arguments"),
+    [
+        ("tenant_id", ("", "c", KEY)),
+        ("tenant_id", ("a/b", "c", KEY)),
+        ("tenant_id", ("tenant\n", "c", KEY)),
+        ("client_id", ("t", "", KEY)),
+        ("client_id", ("t", 5, KEY)),
+        ("secret", ("t", "c", "")),
+        ("secret", ("t", "c", KEY.encode())),
+    ],
+)
+def test_a_wrong_client_secret_is_named_not_shown(parameter: str, arguments: Any) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ClientSecret(*arguments)
+    assert caught.value.parameter == parameter
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [LocalCredential(), ClientSecret("t", "c", KEY), DefaultCredential(), Anonymous()],
+    ids=lambda credential: type(credential).__name__,
+)
+def test_every_kind_of_credential_is_taken(credential: Credential) -> None:
+    options = AzureBlobOptions(**{**NEEDED, "credential": credential})
+    assert options.credential is credential
+
+
 @pytest.mark.parametrize("token", ["", "?"])
 def test_an_empty_sas_token_is_named(token: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
@@ -167,7 +213,15 @@ def test_the_waits_double_up_to_the_longest_one() -> None:
 
 @pytest.mark.parametrize(
     "instance",
-    [AzureBlobOptions(**NEEDED), RetrySettings(), SharedKey("account", KEY), SasToken(SAS)],
+    [
+        AzureBlobOptions(**NEEDED),
+        RetrySettings(),
+        SharedKey("account", KEY),
+        SasToken(SAS),
+        ClientSecret("t", "c", KEY),
+        DefaultCredential(),
+        Anonymous(),
+    ],
     ids=lambda instance: type(instance).__name__,
 )
 def test_options_are_frozen(instance: Any) -> None:
@@ -186,8 +240,10 @@ def test_options_are_given_by_their_names_only(options_class: type[Any]) -> None
         options_class(*NEEDED.values())
 
 
-@pytest.mark.parametrize("credential", [SharedKey("account", KEY), SasToken(SAS)])
-def test_no_secret_is_in_a_repr(credential: SharedKey | SasToken) -> None:
+@pytest.mark.parametrize(
+    "credential", [SharedKey("account", KEY), SasToken(SAS), ClientSecret("t", "c", KEY)]
+)
+def test_no_secret_is_in_a_repr(credential: Credential) -> None:
     options = AzureBlobOptions(**{**NEEDED, "credential": credential})
     shown = [repr(it) for it in (credential, options, AzureBlobDriver(options))]
     shown += [str(options), f"{options}", str(AzureBlobDriver(options))]

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from azdriver import AzureBlobDriver, AzureBlobOptions, ConfigurationError
-from azdriver.azureblob import RetrySettings, SasToken, SharedKey
+from azdriver.azureblob import (
+    Anonymous,
+    ClientSecret,
+    DefaultCredential,
+    RetrySettings,
+    SasToken,
+    SharedKey,
+)
+from azdriver.azureblob.options import Credential
 from azdriver.azureblob.parameters import (
     options_from_connection_string,
     options_from_parameters,
@@ -19,6 +27,15 @@ SAS = "sv=2021-12-02&sr=c&sp=rl&sig=c2VjcmV0LXNpZ25hdHVyZQ%3D%3D"
 SECRETS = (KEY, KEY[:20], "c2VjcmV0LXNpZ25hdHVyZQ")
 GIVEN: dict[str, Any] = {"accountname": "account", "accountkey": KEY, "container": "registry"}
 CONNECTION_STRING = f"DefaultEndpointsProtocol=https;AccountName=account;AccountKey={KEY}"
+
+
+SECRET_PARTS = {"tenantid": "t", "clientid": "c", "secret": KEY}
+DEFAULT = {"type": "default_credentials"}
+
+
+def client_secret(**parts: Any) -> dict[str, Any]:
+    credentials = {"type": "client_secret", **SECRET_PARTS, **parts}
+    return {"accountkey": None, "credentials": credentials}
 
 
 def with_connection_string(text: object, **more: Any) -> dict[str, Any]:
@@ -96,6 +113,32 @@ def test_a_sas_token_stands_for_the_key(token: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("credentials", "credential"),
+    [
+        (
+            {"type": "client_secret", "tenantid": "t", "clientid": "c", "secret": KEY},
+            ClientSecret("t", "c", KEY),
+        ),
+        (
+            {"Type": "client_secret", "TenantID": "t", "ClientId": "c", "SECRET": KEY},
+            ClientSecret("t", "c", KEY),
+        ),
+        ({"type": "default_credentials"}, DefaultCredential()),
+        # What a template leaves empty is not there.
+        ({"type": "default_credentials", "clientid": None, "secret": ""}, DefaultCredential()),
+        ({"type": "anonymous"}, Anonymous()),
+    ],
+)
+def test_credentials_by_their_type(credentials: dict[str, Any], credential: Credential) -> None:
+    given = {"accountname": "account", "container": "registry", "credentials": credentials}
+    assert options_from_parameters(given) == AzureBlobOptions(
+        account_url="https://account.blob.core.windows.net",
+        container="registry",
+        credential=credential,
+    )
+
+
+@pytest.mark.parametrize(
     ("given", "legacy"),
     [
         ({}, False),
@@ -159,6 +202,19 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("serviceurl", {"serviceurl": f"https://host?{SAS}"}),
     ("credentials", {"credentials": "shared_key"}),
     ("credentials", {"credentials": {"type": "nonsense", "secret": KEY}}),
+    ("credentials", {"credentials": {"type": ["shared_key"]}}),
+    ("credentials.secret", {"credentials": {"secret": KEY}}),
+    ("credentials.secret", {"credentials": {"type": "shared_key", "secret": KEY}}),
+    ("accountkey", {"credentials": {"type": "anonymous"}}),
+    ("accountkey", {"credentials": {"type": "default_credentials"}}),
+    ("sastoken", {"accountkey": None, "sastoken": SAS, "credentials": {"type": "anonymous"}}),
+    *((f"credentials.{part}", client_secret(**{part: None})) for part in SECRET_PARTS),
+    *((f"credentials.{part}", client_secret(**{part: ""})) for part in SECRET_PARTS),
+    *((f"credentials.{part}", client_secret(**{part: 5})) for part in SECRET_PARTS),
+    ("credentials.tenantid", client_secret(tenantid="a/b")),
+    ("credentials.user", client_secret(user=KEY)),
+    ("credentials.clientid", {"accountkey": None, "credentials": {**DEFAULT, "clientid": "c"}}),
+    ("serviceurl", {"accountkey": None, "credentials": DEFAULT, "serviceurl": "http://host"}),
     ("connectionstring", with_connection_string(5)),
     ("connectionstring", with_connection_string("")),
     ("connectionstring", with_connection_string(KEY[:-2])),

@@ -37,10 +37,12 @@ from azdriver import (
     StorageDriverError,
 )
 from azdriver.azureblob import RetrySettings, SasToken, SharedKey
-from azdriver.azureblob.options import Credential
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.proxy import FaultProxy, fault_proxy
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
+
+# Tokens are in test_credentials.py: they take https, and the proxies here want to read along.
+Credential = SharedKey | SasToken
 
 LETTERS = string.ascii_letters + string.digits + "._-"
 FAST = RetrySettings(retries=1, first_delay_seconds=0.01)

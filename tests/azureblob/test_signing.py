@@ -25,7 +25,6 @@ from azdriver import (
 from azdriver.azureblob import RetrySettings, SasToken, SharedKey
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.signing import signed_url
-from azdriver.paths import StoragePath
 from azdriver.testing.azurite import AzuriteServer, azurite
 
 LETTERS = string.ascii_letters + string.digits + "._-"
@@ -209,11 +208,10 @@ async def test_an_expiry_in_another_zone_is_the_same_moment(
 def test_the_signature_is_for_https_alone_where_the_endpoint_is(
     account_url: str, protocol: list[str] | None
 ) -> None:
-    options = AzureBlobOptions(
-        account_url=account_url, container="registry", credential=SharedKey("account", "a2V5")
-    )
+    key = SharedKey("account", "a2V5")
+    options = AzureBlobOptions(account_url=account_url, container="registry", credential=key)
     expiry = datetime.now(UTC) + timedelta(hours=1)
-    url = signed_url(options, StoragePath("/a/b"), BlobName("root/a/b"), expiry)
+    url = signed_url(options, BlobName("root/a/b"), expiry, key)
     assert url.startswith(account_url.rstrip("/") + "/registry/root/a/b?")
     assert parse_qs(urlsplit(url).query).get("spr") == protocol
 

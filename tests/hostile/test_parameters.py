@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from azdriver import AzureBlobDriver, AzureBlobOptions, ConfigurationError, MemoryDriver
-from azdriver.azureblob import RetrySettings, SasToken, SharedKey
+from azdriver.azureblob import ClientSecret, RetrySettings, SasToken, SharedKey
 from azdriver.azureblob import parameters as parameters_module
 
 SECRET: Final = "c2VjcmV0LXNlY3JldA"
@@ -214,3 +214,10 @@ class TestOptions:
             SharedKey(one, other)
         with typed():
             SasToken(one)
+        with typed():
+            ClientSecret(one, other, KEY)
+        credentials = {"type": "client_secret", "tenantid": one, "clientid": other, "secret": KEY}
+        with typed():
+            AzureBlobDriver.from_parameters(
+                {"accountname": "account", "container": "registry", "credentials": credentials}
+            )
