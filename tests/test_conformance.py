@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 import pytest_asyncio
@@ -22,43 +23,34 @@ class TestMemory(DriverConformance):
             yield driver
 
 
-class TestAzurite(DriverConformance):
+class AzuriteConformance(DriverConformance):
+    """The suite on Azurite, with options of the driver."""
+
+    options: ClassVar[dict[str, Any]] = {}
+
     @pytest_asyncio.fixture
     async def driver(
         self, azurite_server: AzuriteServer, container: str
     ) -> AsyncIterator[StorageDriver]:
         async with AzureBlobDriver.from_connection_string(
-            azurite_server.connection_string, container
+            azurite_server.connection_string, container, **self.options
         ) as driver:
             yield driver
+
+
+class TestAzurite(AzuriteConformance):
+    pass
 
 
 @pytest.mark.lab
-class TestAzuriteLegacyRoot(DriverConformance):
+class TestAzuriteLegacyRoot(AzuriteConformance):
     """The layout of the container registry 2.x, below a root directory."""
 
-    @pytest_asyncio.fixture
-    async def driver(
-        self, azurite_server: AzuriteServer, container: str
-    ) -> AsyncIterator[StorageDriver]:
-        async with AzureBlobDriver.from_connection_string(
-            azurite_server.connection_string,
-            container,
-            root_directory="registry",
-            legacy_root_prefix=True,
-        ) as driver:
-            yield driver
+    options: ClassVar = {"root_directory": "registry", "legacy_root_prefix": True}
 
 
-class TestAzuriteBlockMode(DriverConformance):
-    @pytest_asyncio.fixture
-    async def driver(
-        self, azurite_server: AzuriteServer, container: str
-    ) -> AsyncIterator[StorageDriver]:
-        async with AzureBlobDriver.from_connection_string(
-            azurite_server.connection_string, container, write_mode="block"
-        ) as driver:
-            yield driver
+class TestAzuriteBlockMode(AzuriteConformance):
+    options: ClassVar = {"write_mode": "block"}
 
     @pytest.mark.skip(
         reason="Azurite deletes a blob of which only uncommitted blocks exist, and keeps these; "
@@ -68,14 +60,7 @@ class TestAzuriteBlockMode(DriverConformance):
 
 
 @pytest.mark.lab
-class TestAzuriteSdkLane(DriverConformance):
+class TestAzuriteSdkLane(AzuriteConformance):
     """Everything by the SDK's own calls."""
 
-    @pytest_asyncio.fixture
-    async def driver(
-        self, azurite_server: AzuriteServer, container: str
-    ) -> AsyncIterator[StorageDriver]:
-        async with AzureBlobDriver.from_connection_string(
-            azurite_server.connection_string, container, lean_lane=False
-        ) as driver:
-            yield driver
+    options: ClassVar = {"lean_lane": False}

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 __all__ = ["batch_body", "batch_statuses"]
 
-CRLF: Final = "\r\n"
+_CRLF: Final = "\r\n"
 _BOUNDARY: Final = re.compile(
     r"multipart/mixed\s*;.*?\bboundary=(?:\"([^\"]{1,100})\"|([^\s;\"]{1,100}))", re.IGNORECASE
 )
@@ -40,7 +40,7 @@ def batch_body(deletions: Iterable[tuple[str, Mapping[str, str]]]) -> tuple[str,
         f"Content-ID: {number}\r\n"
         "\r\n"
         f"DELETE {path} HTTP/1.1\r\n"
-        f"{''.join(f'{key}: {value}{CRLF}' for key, value in headers.items())}"
+        f"{''.join(f'{key}: {value}{_CRLF}' for key, value in headers.items())}"
         "Content-Length: 0\r\n"
         "\r\n"
         "\r\n"

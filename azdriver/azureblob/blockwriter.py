@@ -38,7 +38,7 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME, MAX_STAGED_BLOCK_BYTES
 from azdriver.azureblob.pieces import Pieces, keep_freed_memory
-from azdriver.azureblob.translate import error_code, is_missing, quoted, translated
+from azdriver.azureblob.translate import error_code, is_missing, translated
 from azdriver.errors import ConcurrentWriteError, NotAppendableError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -270,7 +270,7 @@ class BlockBlobWriter(BlockStreamWriter):
         conditions: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         if self._over is not None:
             conditions = {
-                "etag": quoted(self._over),
+                "etag": self._over,
                 "match_condition": MatchConditions.IfNotModified,
             }
 

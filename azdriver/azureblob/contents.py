@@ -184,7 +184,7 @@ class _Upload:
         if self._is_conditional and self._seen_etag is None:
             conditions = {"overwrite": False}
         elif self._is_conditional:
-            conditions["etag"] = quoted(self._seen_etag or "")
+            conditions["etag"] = self._seen_etag or ""
             conditions["match_condition"] = MatchConditions.IfNotModified
         answer = await self._clients.blob(self._name).upload_blob(
             self._content, metadata={WRITE_ID: self._write_id}, **conditions

@@ -24,7 +24,7 @@ from azdriver.azureblob.evidence import Evidence
 from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.translate import error_code, quoted, status_of, translated
+from azdriver.azureblob.translate import error_code, status_of, translated
 from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -129,7 +129,7 @@ class _Copy:
             answer: dict[str, Any] = await self._dest.start_copy_from_url(
                 self._source_url,
                 metadata=metadata,
-                source_etag=quoted(self._source.etag),
+                source_etag=self._source.etag,
                 source_match_condition=MatchConditions.IfNotModified,
                 **self._onto,
             )
@@ -163,7 +163,7 @@ class _Copy:
             self._onto = {"match_condition": MatchConditions.IfMissing}
         elif was_there or same_etag(now.etag, self._onto.get("etag")):
             self._onto = {
-                "etag": quoted(now.etag),
+                "etag": now.etag,
                 "match_condition": MatchConditions.IfNotModified,
             }
         else:

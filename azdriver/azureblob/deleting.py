@@ -18,7 +18,7 @@ from azdriver.azureblob.listing import pages_of
 from azdriver.azureblob.naming import BlobName, BlobNames
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.retry import is_ambiguous
-from azdriver.azureblob.translate import error_code, is_missing, quoted, status_of, translated
+from azdriver.azureblob.translate import error_code, is_missing, status_of, translated
 from azdriver.errors import PartialDeleteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -178,7 +178,7 @@ class _Single:
         for attempt in itertools.count():
             conditions: dict[str, Any] = {}
             if self._only is not None:
-                conditions["etag"] = quoted(self._only)
+                conditions["etag"] = self._only
                 conditions["match_condition"] = MatchConditions.IfNotModified
             try:
                 await self._clients.blob(self._name).delete_blob(

@@ -6,7 +6,8 @@ only this, so that one can be put in the place of the other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -85,7 +86,7 @@ class ListPage(NamedTuple):
     marker: str
 
 
-class BlobStream(Protocol):
+class BlobStream(ABC):
     """The body of one Get Blob, and what its headers say; has to be closed.
 
     Attributes:
@@ -100,20 +101,25 @@ class BlobStream(Protocol):
     first: int
     length: int
 
-    def __aiter__(self) -> AsyncIterator[bytes]: ...
-
+    @abstractmethod
     async def __anext__(self) -> bytes: ...
 
+    @abstractmethod
     async def close(self) -> None: ...
 
-    async def __aenter__(self) -> Self: ...
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __aenter__(self) -> Self:
+        return self
 
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         tb: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        await self.close()
 
 
 class Lane(Protocol):

@@ -14,8 +14,7 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Final, Self, cast
+from typing import Final, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from azure.core.exceptions import (
@@ -40,7 +39,7 @@ from azdriver.azureblob.contentrange import (
     size_of_unsatisfiable,
 )
 from azdriver.azureblob.httpdate import parse_http_date
-from azdriver.azureblob.lane import BlobHead, ListedBlob, ListPage, date_of
+from azdriver.azureblob.lane import BlobHead, BlobStream, ListedBlob, ListPage, date_of
 from azdriver.azureblob.listpage import parse_list_page
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import AzureBlobOptions, RetrySettings, SasToken, SharedKey
@@ -212,7 +211,7 @@ class LeanLane:
         return response
 
 
-class LeanStream:
+class LeanStream(BlobStream):
     """The :class:`azdriver.azureblob.lane.BlobStream` of a streamed answer."""
 
     def __init__(self, response: AsyncHttpResponse, settings: RetrySettings) -> None:
@@ -232,25 +231,11 @@ class LeanStream:
         self._slowest = settings.slowest_bytes_per_second
         self._patience = self._stall + self.length / self._slowest
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self.close()
-
     async def close(self) -> None:
         """Release the connection: kept if the body was read to its end, else dropped."""
         # Not left to the garbage collector, which would close it in a task of its own.
         await self._body.aclose()
         await self._response.close()
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> bytes:
         """The next bytes of the body, as they come.

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from typing import Final, Self
 
+from azdriver.azureblob.session import BODY_SLICE_BYTES
+
 __all__ = ["Pieces", "keep_freed_memory"]
 
 # Sent in slices for the reasons that `session` has.
-SLICE_BYTES: Final = 256 * 1024
 # What is smaller is joined: to copy it costs less than a call of the socket for each piece.
 MIN_KEPT_BYTES: Final = 128 * 1024
 # glibc does not regard objects of 32 MiB and more.
@@ -57,8 +58,8 @@ class Pieces:
     def _slices(self, start: int, stop: int) -> Iterator[memoryview]:
         for piece in (*self._pieces, self._tail):
             view = memoryview(piece)[max(start, 0) : max(stop, 0)]
-            for begin in range(0, len(view), SLICE_BYTES):
-                yield view[begin : begin + SLICE_BYTES]
+            for begin in range(0, len(view), BODY_SLICE_BYTES):
+                yield view[begin : begin + BODY_SLICE_BYTES]
             start -= len(piece)
             stop -= len(piece)
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 from azure.core import MatchConditions
 from azure.core.exceptions import DecodeError, HttpResponseError
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobClient, BlobPrefix, ContainerClient, StorageStreamDownloader
 
-from azdriver.azureblob.lane import BlobHead, ListedBlob, ListPage, date_of
+from azdriver.azureblob.lane import BlobHead, BlobStream, ListedBlob, ListPage, date_of
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.translate import is_missing, quoted
 
@@ -135,7 +134,7 @@ def _name(name: object) -> str:
     return name
 
 
-class SdkStream:
+class SdkStream(BlobStream):
     """The :class:`azdriver.azureblob.lane.BlobStream` of an SDK download."""
 
     def __init__(
@@ -158,23 +157,9 @@ class SdkStream:
         self._chunks = cast(Any, downloader.chunks())
         self._answers = answers
 
-    def __aiter__(self) -> Self:
-        return self
-
     async def __anext__(self) -> bytes:
         return cast(bytes, await anext(self._chunks))
 
     async def close(self) -> None:
         """Release the connection of a chunk whose download was cancelled."""
         await _close(self._answers)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
-        await self.close()
