@@ -1,0 +1,1 @@
+"""A file server on aiohttp.web and azdriver."""

@@ -1,0 +1,1 @@
+"""A file server on Starlette and azdriver."""
