@@ -1,0 +1,1 @@
+"""A server of lies: what the tests of this directory share."""
