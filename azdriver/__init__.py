@@ -33,10 +33,11 @@ from azdriver.errors import (
     UnsupportedMethodError,
     WriterStateError,
 )
-from azdriver.factory import open_driver, register
+from azdriver.factory import from_url, open_driver, register
 from azdriver.memory import MemoryDriver
 from azdriver.paths import StoragePath, parse_path
 from azdriver.tree import direct_descendants
+from azdriver.urls import DriverUrl
 
 if TYPE_CHECKING:
     from azdriver.azureblob import AzureBlobDriver, AzureBlobOptions
@@ -52,6 +53,7 @@ __all__ = [
     "ConfigurationError",
     "ContentTooLargeError",
     "DriverStateError",
+    "DriverUrl",
     "FileInfo",
     "FileReader",
     "FileWriter",
@@ -71,6 +73,7 @@ __all__ = [
     "WriterStateError",
     "__version__",
     "direct_descendants",
+    "from_url",
     "open_driver",
     "parse_path",
     "register",

@@ -27,6 +27,7 @@ CORE = (
     "observe",
     "paths",
     "tree",
+    "urls",
 )
 
 # Within the core, who builds on whom; no more than this.
@@ -39,7 +40,8 @@ MAY_IMPORT = {
     "filewriter": {"contract", "errors", "paths"},
     "base": {"contract", "errors", "filewriter", "observe", "paths", "tree"},
     "memory": {"base", "contract", "errors", "filewriter", "paths", "tree"},
-    "factory": {"contract", "errors"},
+    "urls": {"errors"},
+    "factory": {"contract", "errors", "urls"},
 }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -12,21 +14,25 @@ import aiohttp
 from azdriver.azureblob.blobs import file_info
 from azdriver.azureblob.blockwriter import open_block_writer
 from azdriver.azureblob.client import Clients, WrapTransport
+from azdriver.azureblob.connectionstring import options_from_connection_string
 from azdriver.azureblob.contents import get_content, put_content
 from azdriver.azureblob.copying import move
 from azdriver.azureblob.deleting import delete_tree
+from azdriver.azureblob.environment import options_from_environment
 from azdriver.azureblob.listing import Listing
 from azdriver.azureblob.naming import BlobNames
 from azdriver.azureblob.options import DRIVER_NAME, AzureBlobOptions
-from azdriver.azureblob.parameters import options_from_connection_string, options_from_parameters
+from azdriver.azureblob.parameters import options_from_parameters
 from azdriver.azureblob.reader import BlobReader
 from azdriver.azureblob.translate import translated
+from azdriver.azureblob.urls import options_from_url
 from azdriver.azureblob.writer import open_append_writer
 from azdriver.base import BaseDriver
 from azdriver.contract import FileInfo, FileWriter
 from azdriver.errors import ContentTooLargeError, DriverStateError, PathNotFoundError
 from azdriver.paths import ROOT, StoragePath
 from azdriver.tree import TreeSource
+from azdriver.urls import DriverUrl
 
 __all__ = ["AzureBlobDriver"]
 
@@ -98,6 +104,59 @@ class AzureBlobDriver(BaseDriver):
             ConfigurationError: naming what is missing, unknown, contradictory or wrong.
         """
         return cls(options_from_parameters(parameters))
+
+    @classmethod
+    def from_url(
+        cls, url: str | DriverUrl, *, environ: Mapping[str, str] | None = None, **own: Any
+    ) -> Self:
+        """A driver by ``azure://ACCOUNT/CONTAINER/ROOT?PARAMETER=VALUE&…``.
+
+        The account may be left out (``azure:///CONTAINER``) and the root too. The query has the
+        names of :meth:`from_parameters`; what is nested has a dot (``credentials.type=anonymous``).
+        For Azurite, or a domain of your own, ``serviceurl`` has the endpoint.
+
+        What the URL does not say of the account and the credential is looked for in the
+        environment, in this order:
+
+        1. ``AZURE_STORAGE_AUTH_MODE=login`` signs in by ``DefaultCredential``.
+        2. ``AZURE_STORAGE_CONNECTION_STRING``: account, endpoint and credential.
+        3. ``AZURE_STORAGE_KEY``, then ``AZURE_STORAGE_SAS_TOKEN``, with ``AZURE_STORAGE_ACCOUNT``
+           and ``AZURE_STORAGE_SERVICE_ENDPOINT``.
+        4. ``DefaultCredential``, unless ``AZURE_STORAGE_AUTH_MODE=key``. It reads
+           ``AZURE_TENANT_ID``, ``AZURE_CLIENT_ID``, ``AZURE_CLIENT_SECRET`` and others, out of the
+           process's own environment.
+
+        A credential of another account than the URL's is an error.
+
+        Args:
+            url: percent-encoded, where a plus is a plus.
+            environ: the variables of the environment; None for those of the process.
+            **own: keyword arguments of the constructor.
+
+        Raises:
+            ConfigurationError: naming what is missing, unknown, contradictory or wrong.
+        """
+        return cls(options_from_url(url, os.environ if environ is None else environ), **own)
+
+    @classmethod
+    def from_environment(
+        cls, container: str, *, environ: Mapping[str, str] | None = None, **options: Any
+    ) -> Self:
+        """A driver on the account that the environment has, as :meth:`from_url` reads it.
+
+        Args:
+            container: the container's name.
+            environ: the variables of the environment; None for those of the process.
+            **options: as for :meth:`from_connection_string`.
+
+        Raises:
+            ConfigurationError: naming the variable or the option that is missing or wrong.
+        """
+        own = {key: options.pop(key) for key in ("session", "wrap_transport") if key in options}
+        found = options_from_environment(
+            {"container": container}, os.environ if environ is None else environ
+        )
+        return cls(replace(found, **options), **own)
 
     @property
     def _clients(self) -> Clients:

@@ -40,7 +40,7 @@ MAX_STAGED_BLOCK_BYTES: Final = 4000 * MIB
 _CONTAINER_NAME: Final = re.compile(r"(?=.{3,63}\Z)[a-z0-9]+(?:-[a-z0-9]+)*|\$root|\$web|\$logs")
 # All of these go into URLs and headers, so that nothing may break out of them. URL libraries drop
 # line ends and tabs, fold dot segments, and take a backslash for a slash.
-_ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+ACCOUNT_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _TENANT: Final = re.compile(r"[A-Za-z0-9.-]+")  # an id, or a domain
 _QUERY: Final = re.compile(r"[A-Za-z0-9%&=._~:,;/?@!$'()*+-]+")
 _URL: Final = re.compile(
@@ -88,7 +88,7 @@ class SharedKey:
     def __post_init__(self) -> None:
         for name in ("account_name", "account_key"):
             _require_text(name, getattr(self, name))
-        if not _ACCOUNT_NAME.fullmatch(self.account_name):
+        if not ACCOUNT_NAME.fullmatch(self.account_name):
             raise _wrong("account_name", f"is not an account's name: {shown(self.account_name)}")
         try:
             base64.b64decode(self.account_key, validate=True)
@@ -136,7 +136,17 @@ class DefaultCredential:
 
     This is azure-identity's ``DefaultAzureCredential``: variables of the environment, workload
     identity, managed identity, and on a developer's machine the Azure CLI's login.
+
+    Attributes:
+        client_id: of the identity to use where a host has several (user-assigned) ones; None for
+            what ``AZURE_CLIENT_ID`` in the environment says, or the host's own.
     """
+
+    client_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.client_id is not None:
+            _require_text("client_id", self.client_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +330,7 @@ class AzureBlobOptions:
         if isinstance(credential, SharedKey | SasToken | Anonymous):
             return
         if isinstance(credential, ClientSecret | DefaultCredential):
-            if not _has_identity():
+            if not has_identity():
                 kind = type(credential).__name__
                 raise _wrong(
                     "credential",
@@ -346,7 +356,8 @@ class AzureBlobOptions:
             raise _wrong("account_url", "is to be https, for a token goes with each request")
 
 
-def _has_identity() -> bool:
+def has_identity() -> bool:
+    """Whether azure-identity is installed."""
     return find_spec("azure.identity") is not None
 
 

@@ -1,4 +1,4 @@
-"""Options out of what operators already have: the registry's parameters, a connection string."""
+"""Options by the names that the container registry's configuration has for them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from azdriver.azureblob.connectionstring import DEFAULT_REALM, parse_connection_string
 from azdriver.azureblob.options import (
+    ACCOUNT_NAME,
     DRIVER_NAME,
     Anonymous,
     AzureBlobOptions,
@@ -20,41 +22,9 @@ from azdriver.azureblob.options import (
 )
 from azdriver.errors import ConfigurationError
 
-__all__ = ["options_from_connection_string", "options_from_parameters"]
+__all__ = ["options_from_parameters"]
 
-_DEFAULT_REALM: Final = "core.windows.net"
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]+")
-
-# https://learn.microsoft.com/azure/storage/common/storage-use-azurite: public, the same everywhere.
-_DEVELOPMENT_STORAGE: Final = (
-    "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;AccountName=devstoreaccount1;AccountKey="
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
-
-
-def options_from_connection_string(
-    connection_string: str, container: str, **options: Any
-) -> AzureBlobOptions:
-    """Options out of a storage account's connection string.
-
-    Args:
-        connection_string: as the portal shows it, with ``AccountKey`` or
-            ``SharedAccessSignature``; ``UseDevelopmentStorage=true`` is Azurite on its own port.
-        container: the container's name.
-        **options: any other attribute of :class:`AzureBlobOptions`.
-
-    Raises:
-        ConfigurationError: naming what is missing or wrong.
-    """
-    account_url, credential = _parse_connection_string(connection_string)
-    try:
-        return AzureBlobOptions(
-            account_url=account_url, container=container, credential=credential, **options
-        )
-    except ConfigurationError as error:
-        if error.parameter != "account_url":
-            raise
-        raise _wrong("connectionstring", f"has a BlobEndpoint that {error.reason}") from None
 
 
 def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
@@ -164,6 +134,7 @@ _CONNECTION: Final = (
     "sastoken",
     "serviceurl",
 )
+CREDENTIAL_PARAMETERS: Final = ("connectionstring", "accountkey", "sastoken", "credentials")
 # Which of them an option that is found wrong may have come from.
 _OF_CONNECTION: Final = {
     "account_url": ("serviceurl", "accountname"),
@@ -179,7 +150,7 @@ _OF_CONNECTION: Final = {
 _CREDENTIALS: Final[dict[str, tuple[str, ...]]] = {
     "shared_key": (),
     "client_secret": ("clientid", "tenantid", "secret"),
-    "default_credentials": (),
+    "default_credentials": ("clientid",),
     "anonymous": (),
 }
 _LAYOUT: Final = ("legacyrootprefix", "trimlegacyrootprefix")
@@ -226,23 +197,46 @@ def _legacy_root_prefix(given: Mapping[str, Any]) -> bool:
 
 def _connection(given: Mapping[str, Any]) -> tuple[str, Credential]:
     if "connectionstring" in given:
-        for other in _CONNECTION:
-            if other in given and other not in ("connectionstring", "container"):
-                raise _wrong(other, "contradicts connectionstring: give one of them")
-        return _parse_connection_string(_text("connectionstring", given["connectionstring"]))
-    if "accountname" not in given:
-        raise _wrong("accountname", "is missing (and so is connectionstring)")
-    account = _text("accountname", given["accountname"])
-    realm = _text("realm", given.get("realm", _DEFAULT_REALM))
+        return _from_connection_string(given)
+    account = _text("accountname", given["accountname"]) if "accountname" in given else None
+    if account is not None and not ACCOUNT_NAME.fullmatch(account):
+        raise _wrong("accountname", f"is not an account's name: {shown(account)}")
     if "realm" in given and "serviceurl" in given:
         raise _wrong("realm", "contradicts serviceurl: give one of them")
+    credential = _credential(account, given)
+    if credential is None:
+        raise _wrong("accountkey", "is missing (and so are sastoken and credentials)")
+    if "serviceurl" in given:
+        return _text("serviceurl", given["serviceurl"]), credential
+    if account is None:
+        raise _no_account()
+    realm = _text("realm", given.get("realm", DEFAULT_REALM))
     if not _HOST.fullmatch(realm):
         raise _wrong("realm", f"is not the name of a host: {shown(realm)}")
-    account_url = _text("serviceurl", given.get("serviceurl", f"https://{account}.blob.{realm}"))
-    return account_url.rstrip("/"), _credential(account, given)
+    return f"https://{account}.blob.{realm}", credential
 
 
-def _credential(account: str, given: Mapping[str, Any]) -> Credential:
+def _from_connection_string(given: Mapping[str, Any]) -> tuple[str, Credential]:
+    connection = parse_connection_string(_text("connectionstring", given["connectionstring"]))
+    for other in ("accountname", "realm", "serviceurl"):
+        if other in given:
+            raise _wrong(other, "contradicts connectionstring: give one of them")
+    if connection.credential is not None:
+        for other in CREDENTIAL_PARAMETERS:
+            if other in given and other != "connectionstring":
+                raise _wrong(other, "contradicts the credential in connectionstring")
+        return connection.account_url, connection.credential
+    credential = _credential(connection.account_name, given)
+    if credential is None:
+        raise _wrong("connectionstring", "has neither AccountKey nor SharedAccessSignature")
+    return connection.account_url, credential
+
+
+def _no_account() -> ConfigurationError:
+    return _wrong("accountname", "is missing (and so is connectionstring)")
+
+
+def _credential(account: str | None, given: Mapping[str, Any]) -> Credential | None:
     kind, parts = _credentials(given.get("credentials", {}))
     if kind == "shared_key":
         if "accountkey" in given and "sastoken" in given:
@@ -250,7 +244,9 @@ def _credential(account: str, given: Mapping[str, Any]) -> Credential:
         if "sastoken" in given:
             return SasToken(_text("sastoken", given["sastoken"]))
         if "accountkey" not in given:
-            raise _wrong("accountkey", "is missing (and so are sastoken and credentials)")
+            return None
+        if account is None:
+            raise _no_account()
         return SharedKey(account, _text("accountkey", given["accountkey"]))
     for other in ("accountkey", "sastoken"):
         if other in given:
@@ -261,7 +257,9 @@ def _credential(account: str, given: Mapping[str, Any]) -> Credential:
             client_id=parts.get("clientid", ""),
             secret=parts.get("secret", ""),
         )
-    return DefaultCredential() if kind == "default_credentials" else Anonymous()
+    if kind == "default_credentials":
+        return DefaultCredential(client_id=parts.get("clientid"))
+    return Anonymous()
 
 
 def _credentials(value: object) -> tuple[str, dict[str, Any]]:
@@ -279,31 +277,3 @@ def _credentials(value: object) -> tuple[str, dict[str, Any]]:
             known = ", ".join(("type", *_CREDENTIALS[kind]))
             raise _wrong(f"credentials.{name[:100]}", f"is unknown to {kind}, which has: {known}")
     return kind, parts
-
-
-def _parse_connection_string(connection_string: str) -> tuple[str, SharedKey | SasToken]:
-    _text("connectionstring", connection_string)
-    fields: dict[str, str] = {}
-    for part in connection_string.strip().rstrip(";").split(";"):
-        key, separator, value = part.partition("=")
-        if not separator or not key.strip():
-            # Not the part itself: it may be the rest of a key.
-            raise _wrong("connectionstring", "is to be of parts NAME=VALUE with ';' between them")
-        fields[key.strip().lower()] = value.strip()
-    if fields.get("usedevelopmentstorage", "").lower() == "true":
-        return _parse_connection_string(_DEVELOPMENT_STORAGE)
-    account = fields.get("accountname", "")
-    endpoint = fields.get("blobendpoint", "")
-    if not endpoint:
-        if not account:
-            raise _wrong("connectionstring", "has neither AccountName nor BlobEndpoint")
-        scheme = fields.get("defaultendpointsprotocol", "https")
-        suffix = fields.get("endpointsuffix", _DEFAULT_REALM)
-        endpoint = f"{scheme}://{account}.blob.{suffix}"
-    if "sharedaccesssignature" in fields:
-        return endpoint.rstrip("/"), SasToken(fields["sharedaccesssignature"])
-    if not account:
-        raise _wrong("connectionstring", "has no AccountName")
-    if not fields.get("accountkey"):
-        raise _wrong("connectionstring", "has neither AccountKey nor SharedAccessSignature")
-    return endpoint.rstrip("/"), SharedKey(account, fields["accountkey"])

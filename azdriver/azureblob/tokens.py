@@ -216,6 +216,9 @@ def _of_identity(credential: ClientSecret | DefaultCredential, account_url: str)
                 arguments["authority"] = authority
     try:
         if isinstance(credential, DefaultCredential):
+            if credential.client_id is not None:
+                arguments["managed_identity_client_id"] = credential.client_id
+                arguments["workload_identity_client_id"] = credential.client_id
             return DefaultAzureCredential(**arguments)
         return ClientSecretCredential(
             credential.tenant_id, credential.client_id, credential.secret, **arguments

@@ -15,11 +15,9 @@ from azdriver.azureblob import (
     SasToken,
     SharedKey,
 )
+from azdriver.azureblob.connectionstring import options_from_connection_string
 from azdriver.azureblob.options import Credential
-from azdriver.azureblob.parameters import (
-    options_from_connection_string,
-    options_from_parameters,
-)
+from azdriver.azureblob.parameters import options_from_parameters
 
 MIB = 1024 * 1024
 KEY = "c2VjcmV0LWFjY291bnQta2V5LW9mLXRoZS10ZXN0cw=="
@@ -126,6 +124,7 @@ def test_a_sas_token_stands_for_the_key(token: str) -> None:
         ({"type": "default_credentials"}, DefaultCredential()),
         # What a template leaves empty is not there.
         ({"type": "default_credentials", "clientid": None, "secret": ""}, DefaultCredential()),
+        ({"type": "default_credentials", "clientid": "c"}, DefaultCredential("c")),
         ({"type": "anonymous"}, Anonymous()),
     ],
 )
@@ -213,7 +212,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *((f"credentials.{part}", client_secret(**{part: 5})) for part in SECRET_PARTS),
     ("credentials.tenantid", client_secret(tenantid="a/b")),
     ("credentials.user", client_secret(user=KEY)),
-    ("credentials.clientid", {"accountkey": None, "credentials": {**DEFAULT, "clientid": "c"}}),
+    ("credentials.clientid", {"accountkey": None, "credentials": {**DEFAULT, "clientid": 5}}),
+    ("credentials.tenantid", {"accountkey": None, "credentials": {**DEFAULT, "tenantid": "t"}}),
+    ("accountname", {"accountname": "evil.example/a"}),
     ("serviceurl", {"accountkey": None, "credentials": DEFAULT, "serviceurl": "http://host"}),
     ("connectionstring", with_connection_string(5)),
     ("connectionstring", with_connection_string("")),
