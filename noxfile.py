@@ -60,7 +60,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install(".[identity,testing]", "nox", *group("typing"))
+    session.install(".[identity,testing,yaml]", "nox", *group("typing"))
     session.run("mypy")
     session.run("pyright")
 
@@ -107,6 +107,7 @@ def minimums(session: nox.Session) -> None:
         *project["dependencies"],
         *project["optional-dependencies"]["identity"],
         *project["optional-dependencies"]["testing"],
+        *project["optional-dependencies"]["yaml"],
         *group("tests", "tour"),
     ]
     session.install(".", *(requirement.replace(">=", "==") for requirement in requirements))
@@ -118,7 +119,11 @@ def minimums(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
+<<<<<<< HEAD
     session.install(".[identity,testing]", *group("tests", "tour", "webapps"))
+=======
+    session.install(".[identity,testing,yaml]", *group("tests", "tour"))
+>>>>>>> 6aeaa40 (Read the container registry's own configuration, and every option from it)
     if session.python == LABS_PYTHON:
         whole = () if session.posargs else ("--cov-fail-under=95",)
         session.env.update(COVERAGE_CORE)

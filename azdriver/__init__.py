@@ -36,6 +36,7 @@ from azdriver.errors import (
 from azdriver.factory import from_url, open_driver, register
 from azdriver.memory import MemoryDriver
 from azdriver.paths import StoragePath, parse_path
+from azdriver.registry import from_registry_config
 from azdriver.tree import direct_descendants
 from azdriver.urls import DriverUrl
 
@@ -73,6 +74,7 @@ __all__ = [
     "WriterStateError",
     "__version__",
     "direct_descendants",
+    "from_registry_config",
     "from_url",
     "open_driver",
     "parse_path",

@@ -133,12 +133,15 @@ class Clients:
 
         A credential that may not create containers is no error while the container is there.
         An anonymous caller never may, and where the public may read single blobs it may not even
-        look: nothing is asked.
+        look: nothing is asked. Nor is anything with a SAS token of a single blob.
 
         Raises:
             AzureError: it does not exist and cannot be created, or cannot be reached.
         """
-        if isinstance(self.options.credential, Anonymous):
+        credential = self.options.credential
+        if isinstance(credential, Anonymous) or (
+            isinstance(credential, SasToken) and credential.is_of_one_blob
+        ):
             return
 
         async def look() -> None:

@@ -17,10 +17,11 @@ from azdriver.azureblob.options import (
     has_identity,
     shown,
 )
-from azdriver.azureblob.parameters import CREDENTIAL_PARAMETERS, options_from_parameters
+from azdriver.azureblob.parameters import options_from_parameters
+from azdriver.azureblob.parametertable import CREDENTIAL_PARAMETERS
 from azdriver.errors import ConfigurationError
 
-__all__ = ["options_from_environment"]
+__all__ = ["VARIABLES", "options_from_environment"]
 
 CONNECTION_STRING: Final = "AZURE_STORAGE_CONNECTION_STRING"
 ACCOUNT: Final = "AZURE_STORAGE_ACCOUNT"
@@ -28,7 +29,14 @@ KEY: Final = "AZURE_STORAGE_KEY"
 SAS_TOKEN: Final = "AZURE_STORAGE_SAS_TOKEN"
 SERVICE_ENDPOINT: Final = "AZURE_STORAGE_SERVICE_ENDPOINT"
 AUTH_MODE: Final = "AZURE_STORAGE_AUTH_MODE"
-_VARIABLES: Final = (CONNECTION_STRING, ACCOUNT, KEY, SAS_TOKEN, SERVICE_ENDPOINT, AUTH_MODE)
+VARIABLES: Final = {
+    AUTH_MODE: "`login` signs in by `DefaultCredential`, `key` never does",
+    CONNECTION_STRING: "the account's connection string",
+    ACCOUNT: "the account's name",
+    SERVICE_ENDPOINT: "the account's blob endpoint, where it is not the public cloud's",
+    KEY: "one of the account's two keys",
+    SAS_TOKEN: "a shared access signature",
+}
 
 
 class _Found(NamedTuple):
@@ -57,7 +65,7 @@ def options_from_environment(
     given = {str(key).lower(): value for key, value in parameters.items() if value is not None}
     if "connectionstring" in given:
         return options_from_parameters(given)  # which says everything
-    found = _found(given, {name: environ[name] for name in _VARIABLES if environ.get(name)})
+    found = _found(given, {name: environ[name] for name in VARIABLES if environ.get(name)})
     try:
         return options_from_parameters({**{name: it.value for name, it in found.items()}, **given})
     except ConfigurationError as error:

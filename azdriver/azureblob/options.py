@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any, Final, Literal, Protocol, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from azure.core.credentials import AccessToken
 
@@ -108,6 +108,12 @@ class SasToken:
             raise _wrong("token", "is missing")
         if not _QUERY.fullmatch(self.token):
             raise _wrong("token", "has characters that the query of an URL cannot have")
+
+    @property
+    def is_of_one_blob(self) -> bool:
+        """Whether it is good for one blob (or a snapshot or version of it), not for a container."""
+        resource = parse_qs(self.token.lstrip("?")).get("sr", [""])[0]
+        return resource in ("b", "bs", "bv")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from azdriver.azureblob.connectionstring import DEFAULT_REALM, parse_connection_string
 from azdriver.azureblob.options import (
     ACCOUNT_NAME,
-    DRIVER_NAME,
     Anonymous,
     AzureBlobOptions,
     ClientSecret,
@@ -19,6 +18,19 @@ from azdriver.azureblob.options import (
     SasToken,
     SharedKey,
     shown,
+)
+from azdriver.azureblob.parametertable import (
+    CONNECTION,
+    CREDENTIAL_PARAMETERS,
+    CREDENTIALS,
+    LAYOUT,
+    OF_CONNECTION,
+    OPTIONS,
+    RETRY,
+    Converter,
+    boolean_of,
+    text_of,
+    wrong,
 )
 from azdriver.errors import ConfigurationError
 
@@ -38,149 +50,39 @@ def options_from_parameters(parameters: Mapping[str, Any]) -> AzureBlobOptions:
         ConfigurationError: naming the parameter that is missing, unknown, contradictory or wrong.
     """
     given = {str(key).lower(): value for key, value in parameters.items() if value is not None}
-    known = sorted({*_CONNECTION, *_OPTIONS, *_RETRY, *_LAYOUT})
+    known = sorted({*CONNECTION, *OPTIONS, *RETRY, *LAYOUT})
     for key in given:
         if key not in known:
             name = key[:100] if "=" not in key else "(not shown)"  # a secret has equals signs
-            raise _wrong(name, f"is unknown; there are: {', '.join(known)}")
+            raise wrong(name, f"is unknown; there are: {', '.join(known)}")
     if "container" not in given:
-        raise _wrong("container", "is missing")
+        raise wrong("container", "is missing")
     try:
         account_url, credential = _connection(given)
         return AzureBlobOptions(
             account_url=account_url,
-            container=_text("container", given["container"]),
+            container=text_of("container", given["container"]),
             credential=credential,
             legacy_root_prefix=_legacy_root_prefix(given),
-            retry=RetrySettings(**_converted(given, _RETRY)),
-            **_converted(given, _OPTIONS),
+            retry=RetrySettings(**_converted(given, RETRY)),
+            **_converted(given, OPTIONS),
         )
     except ConfigurationError as error:
         # What the options find wrong they call by their own names.
-        raise _wrong(_as_given(error.parameter, given), error.reason) from None
+        raise wrong(_as_given(error.parameter, given), error.reason) from None
 
 
 def _as_given(option: str, given: Mapping[str, Any]) -> str:
     """The parameter that an option came from."""
-    if option in _OF_CONNECTION:
-        candidates = ("connectionstring", *_OF_CONNECTION[option])
+    if option in OF_CONNECTION:
+        candidates = ("connectionstring", *OF_CONNECTION[option])
         return next((key for key in candidates if key in given), candidates[-1])
-    names = {name: key for key, (name, _) in {**_OPTIONS, **_RETRY}.items()}
+    names = {name: key for key, (name, _) in {**OPTIONS, **RETRY}.items()}
     return names.get(option, option)
 
 
-def _wrong(parameter: str, reason: str) -> ConfigurationError:
-    return ConfigurationError(DRIVER_NAME, parameter, reason)
-
-
-def _text(parameter: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise _wrong(parameter, f"is to be a text, not {type(value).__name__}")
-    return value
-
-
-def _integer(parameter: str, value: object) -> int:
-    try:
-        return int(str(value))
-    except ValueError:
-        raise _wrong(parameter, f"is to be a whole number, not {shown(value)}") from None
-
-
-def _boolean(parameter: str, value: object) -> bool:
-    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    try:
-        return words[str(value).lower()]
-    except KeyError:
-        raise _wrong(parameter, f"is to be true or false, not {shown(value)}") from None
-
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_SECONDS: Final = {
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 0.001,
-    "s": 1.0,
-    "m": 60.0,
-    "h": 3600.0,
-}
-
-
-def _seconds(parameter: str, value: object) -> float:
-    """A number of seconds, or a duration as Go writes it: ``100ms``, ``2s``, ``1m30s``."""
-    text = str(value)
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    parts = _DURATION_PART.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise _wrong(parameter, f"is to be seconds or a duration such as 100ms, not {shown(value)}")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
-
-
-def _not(parameter: str, value: object) -> bool:
-    return not _boolean(parameter, value)
-
-
-_Converter = Callable[[str, object], Any]
-
-_CONNECTION: Final = (
-    "accountname",
-    "accountkey",
-    "connectionstring",
-    "container",
-    "credentials",
-    "realm",
-    "sastoken",
-    "serviceurl",
-)
-CREDENTIAL_PARAMETERS: Final = ("connectionstring", "accountkey", "sastoken", "credentials")
-# Which of them an option that is found wrong may have come from.
-_OF_CONNECTION: Final = {
-    "account_url": ("serviceurl", "accountname"),
-    "credential": ("credentials",),
-    "tenant_id": ("credentials.tenantid",),
-    "client_id": ("credentials.clientid",),
-    "secret": ("credentials.secret",),
-    "account_name": ("accountname",),
-    "account_key": ("accountkey",),
-    "token": ("sastoken",),
-}
-# What ``credentials`` has besides its type.
-_CREDENTIALS: Final[dict[str, tuple[str, ...]]] = {
-    "shared_key": (),
-    "client_secret": ("clientid", "tenantid", "secret"),
-    "default_credentials": ("clientid",),
-    "anonymous": (),
-}
-_LAYOUT: Final = ("legacyrootprefix", "trimlegacyrootprefix")
-_OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
-    "rootdirectory": ("root_directory", _text),
-    "skipverify": ("verify_tls", _not),
-    "maxcontentbytes": ("max_content_bytes", _integer),
-    "appendblockbytes": ("append_block_bytes", _integer),
-    "blockbytes": ("block_bytes", _integer),
-    "blocksinflight": ("blocks_in_flight", _integer),
-    "writemode": ("write_mode", _text),
-    "readrangebytes": ("read_range_bytes", _integer),
-    "readrangesinflight": ("read_ranges_in_flight", _integer),
-    "connections": ("connections", _integer),
-    "connecttimeout": ("connect_timeout_seconds", _seconds),
-    "readtimeout": ("read_timeout_seconds", _seconds),
-    "copytimeout": ("copy_timeout_seconds", _seconds),
-    "useenvsettings": ("use_env_settings", _boolean),
-    "leanlane": ("lean_lane", _boolean),
-    "apiversion": ("api_version", _text),
-}
-_RETRY: Final[dict[str, tuple[str, _Converter]]] = {
-    "max_retries": ("retries", _integer),
-    "retry_delay": ("first_delay_seconds", _seconds),
-    "raiseifunsure": ("raise_if_unsure", _boolean),
-}
-
-
 def _converted(
-    given: Mapping[str, Any], table: Mapping[str, tuple[str, _Converter]]
+    given: Mapping[str, Any], table: Mapping[str, tuple[str, Converter]]
 ) -> dict[str, Any]:
     return {
         option: convert(key, given[key]) for key, (option, convert) in table.items() if key in given
@@ -189,68 +91,68 @@ def _converted(
 
 def _legacy_root_prefix(given: Mapping[str, Any]) -> bool:
     if "legacyrootprefix" in given and "trimlegacyrootprefix" in given:
-        raise _wrong("trimlegacyrootprefix", "contradicts legacyrootprefix: give one of them")
+        raise wrong("trimlegacyrootprefix", "contradicts legacyrootprefix: give one of them")
     if "trimlegacyrootprefix" in given:
-        return not _boolean("trimlegacyrootprefix", given["trimlegacyrootprefix"])
-    return _boolean("legacyrootprefix", given.get("legacyrootprefix", False))
+        return not boolean_of("trimlegacyrootprefix", given["trimlegacyrootprefix"])
+    return boolean_of("legacyrootprefix", given.get("legacyrootprefix", False))
 
 
 def _connection(given: Mapping[str, Any]) -> tuple[str, Credential]:
     if "connectionstring" in given:
         return _from_connection_string(given)
-    account = _text("accountname", given["accountname"]) if "accountname" in given else None
+    account = text_of("accountname", given["accountname"]) if "accountname" in given else None
     if account is not None and not ACCOUNT_NAME.fullmatch(account):
-        raise _wrong("accountname", f"is not an account's name: {shown(account)}")
+        raise wrong("accountname", f"is not an account's name: {shown(account)}")
     if "realm" in given and "serviceurl" in given:
-        raise _wrong("realm", "contradicts serviceurl: give one of them")
+        raise wrong("realm", "contradicts serviceurl: give one of them")
     credential = _credential(account, given)
     if credential is None:
-        raise _wrong("accountkey", "is missing (and so are sastoken and credentials)")
+        raise wrong("accountkey", "is missing (and so are sastoken and credentials)")
     if "serviceurl" in given:
-        return _text("serviceurl", given["serviceurl"]), credential
+        return text_of("serviceurl", given["serviceurl"]), credential
     if account is None:
         raise _no_account()
-    realm = _text("realm", given.get("realm", DEFAULT_REALM))
+    realm = text_of("realm", given.get("realm", DEFAULT_REALM))
     if not _HOST.fullmatch(realm):
-        raise _wrong("realm", f"is not the name of a host: {shown(realm)}")
+        raise wrong("realm", f"is not the name of a host: {shown(realm)}")
     return f"https://{account}.blob.{realm}", credential
 
 
 def _from_connection_string(given: Mapping[str, Any]) -> tuple[str, Credential]:
-    connection = parse_connection_string(_text("connectionstring", given["connectionstring"]))
+    connection = parse_connection_string(text_of("connectionstring", given["connectionstring"]))
     for other in ("accountname", "realm", "serviceurl"):
         if other in given:
-            raise _wrong(other, "contradicts connectionstring: give one of them")
+            raise wrong(other, "contradicts connectionstring: give one of them")
     if connection.credential is not None:
         for other in CREDENTIAL_PARAMETERS:
             if other in given and other != "connectionstring":
-                raise _wrong(other, "contradicts the credential in connectionstring")
+                raise wrong(other, "contradicts the credential in connectionstring")
         return connection.account_url, connection.credential
     credential = _credential(connection.account_name, given)
     if credential is None:
-        raise _wrong("connectionstring", "has neither AccountKey nor SharedAccessSignature")
+        raise wrong("connectionstring", "has neither AccountKey nor SharedAccessSignature")
     return connection.account_url, credential
 
 
 def _no_account() -> ConfigurationError:
-    return _wrong("accountname", "is missing (and so is connectionstring)")
+    return wrong("accountname", "is missing (and so is connectionstring)")
 
 
 def _credential(account: str | None, given: Mapping[str, Any]) -> Credential | None:
     kind, parts = _credentials(given.get("credentials", {}))
     if kind == "shared_key":
         if "accountkey" in given and "sastoken" in given:
-            raise _wrong("sastoken", "contradicts accountkey: give one of them")
+            raise wrong("sastoken", "contradicts accountkey: give one of them")
         if "sastoken" in given:
-            return SasToken(_text("sastoken", given["sastoken"]))
+            return SasToken(text_of("sastoken", given["sastoken"]))
         if "accountkey" not in given:
             return None
         if account is None:
             raise _no_account()
-        return SharedKey(account, _text("accountkey", given["accountkey"]))
+        return SharedKey(account, text_of("accountkey", given["accountkey"]))
     for other in ("accountkey", "sastoken"):
         if other in given:
-            raise _wrong(other, f"contradicts credentials of the type {kind}: give one of them")
+            raise wrong(other, f"contradicts credentials of the type {kind}: give one of them")
     if kind == "client_secret":
         return ClientSecret(
             tenant_id=parts.get("tenantid", ""),
@@ -265,15 +167,15 @@ def _credential(account: str | None, given: Mapping[str, Any]) -> Credential | N
 def _credentials(value: object) -> tuple[str, dict[str, Any]]:
     """The type of ``credentials``, and what else is in it."""
     if not isinstance(value, Mapping):
-        raise _wrong("credentials", "is to be a mapping with a type")
+        raise wrong("credentials", "is to be a mapping with a type")
     # As for the parameters themselves; an empty part is one that a template left out.
     parts = {str(key).lower(): part for key, part in value.items() if part not in (None, "")}
     kind = parts.pop("type", "shared_key")
-    if not isinstance(kind, str) or kind not in _CREDENTIALS:
-        known = ", ".join(_CREDENTIALS)
-        raise _wrong("credentials", f"of the type {shown(kind)} are unknown; there are: {known}")
+    if not isinstance(kind, str) or kind not in CREDENTIALS:
+        known = ", ".join(CREDENTIALS)
+        raise wrong("credentials", f"of the type {shown(kind)} are unknown; there are: {known}")
     for name in parts:
-        if name not in _CREDENTIALS[kind]:
-            known = ", ".join(("type", *_CREDENTIALS[kind]))
-            raise _wrong(f"credentials.{name[:100]}", f"is unknown to {kind}, which has: {known}")
+        if name not in CREDENTIALS[kind]:
+            known = ", ".join(("type", *CREDENTIALS[kind]))
+            raise wrong(f"credentials.{name[:100]}", f"is unknown to {kind}, which has: {known}")
     return kind, parts

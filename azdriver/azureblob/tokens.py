@@ -7,6 +7,7 @@ own, and the members of a batch need the token too. All of them take it from her
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import time
@@ -208,8 +209,13 @@ def _of_identity(credential: ClientSecret | DefaultCredential, account_url: str)
         "core.chinacloudapi.cn": AzureAuthorityHosts.AZURE_CHINA,
         "core.usgovcloudapi.net": AzureAuthorityHosts.AZURE_GOVERNMENT,
     }
+    # It tells at INFO what it tries and gets, which is normal work; whoever wants that lowers this
+    # logger's level, or that of azdriver.http.
+    log = logging.getLogger("azure.identity")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.WARNING)
     host = urlsplit(account_url).hostname or ""
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, Any] = {"logger": logging.getLogger("azdriver.http")}
     if "AZURE_AUTHORITY_HOST" not in os.environ:
         for realm, authority in authorities.items():
             if host.endswith(f".{realm}"):

@@ -11,8 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from azdriver import AzureBlobDriver, AzureBlobOptions, ConfigurationError, MemoryDriver
-from azdriver.azureblob import ClientSecret, RetrySettings, SasToken, SharedKey
-from azdriver.azureblob import parameters as parameters_module
+from azdriver.azureblob import ClientSecret, RetrySettings, SasToken, SharedKey, parametertable
 
 SECRET: Final = "c2VjcmV0LXNlY3JldA"
 KEY: Final = SECRET + "=="
@@ -21,10 +20,10 @@ SAS: Final = f"sv=2021-12-02&sr=c&sig={SECRET}%3D"
 GOOD: Final = {"accountname": "account", "accountkey": KEY, "container": "registry"}
 KNOWN: Final = sorted(
     {
-        *parameters_module._CONNECTION,
-        *parameters_module._OPTIONS,
-        *parameters_module._RETRY,
-        *parameters_module._LAYOUT,
+        *parametertable.CONNECTION,
+        *parametertable.OPTIONS,
+        *parametertable.RETRY,
+        *parametertable.LAYOUT,
     }
 )
 SECRETS: Final = frozenset({"accountkey", "sastoken", "connectionstring", "credentials"})
@@ -153,7 +152,7 @@ class TestFactory:
 
 
 def _option_of(parameter: str) -> list[str]:
-    return [option for name, (option, _) in parameters_module._OPTIONS.items() if name == parameter]
+    return [option for name, (option, _) in parametertable.OPTIONS.items() if name == parameter]
 
 
 class TestConnectionString:
