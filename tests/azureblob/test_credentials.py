@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import logging
-import os
 import ssl
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -21,7 +17,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
-from aiohttp import web
 from azure.storage.blob.aio import ContainerClient
 
 from azdriver import (
@@ -42,13 +37,12 @@ from azdriver.azureblob import (
     TokenCredential,
     signing,
 )
-from azdriver.azureblob import options as options_module
 from azdriver.azureblob.lean import LeanLane
 from azdriver.azureblob.tokens import STORAGE_SCOPE
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.faults import Fault, Faults, Send, answer, lose_answer
 from azdriver.testing.recording import operation_of
-from azdriver.testing.tokens import LocalCredential, access_token
+from azdriver.testing.tokens import LocalCredential
 
 FAST = RetrySettings(retries=2, first_delay_seconds=0.01)
 SECRET = "c2VjcmV0LWNsaWVudC1zZWNyZXQ~"
@@ -495,184 +489,6 @@ async def test_what_is_not_public_is_not_read(
     async with opened_anonymously(azurite_server, container) as anonymous:
         with pytest.raises(StorageDriverError):
             await anonymous.get_content("/a")
-
-
-# azure-identity.
-
-
-@pytest.mark.parametrize("credential", [ClientSecret("t", "c", SECRET), DefaultCredential()])
-def test_without_azure_identity_the_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, credential: ClientSecret | DefaultCredential
-) -> None:
-    monkeypatch.setattr(options_module, "find_spec", lambda name: None)
-    extra = r"pip install 'azdriver\[identity\]'"
-    with pytest.raises(ConfigurationError, match=extra) as caught:
-        AzureBlobOptions(
-            account_url="https://host/account", container="registry", credential=credential
-        )
-    assert caught.value.parameter == "credential"
-    assert SECRET not in str(caught.value)
-    given = {
-        "accountname": "account",
-        "container": "registry",
-        "credentials": {"type": "default_credentials"},
-    }
-    with pytest.raises(ConfigurationError, match=extra) as caught:
-        AzureBlobDriver.from_parameters(given)
-    assert caught.value.parameter == "credentials"
-
-
-@asynccontextmanager
-async def serving(
-    *routes: web.RouteDef, certificate: tuple[Path, Path] | None = None
-) -> AsyncIterator[str]:
-    """A web server on localhost; its address."""
-    application = web.Application()
-    application.add_routes(routes)
-    context: ssl.SSLContext | None = None
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*certificate)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-        port = runner.addresses[0][1]
-        yield f"{'https' if certificate else 'http'}://localhost:{port}"
-    finally:
-        await runner.cleanup()
-
-
-async def test_default_credentials_are_those_of_the_platform(
-    azurite_with_tokens: AzuriteServer, container: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The managed identity of an App Service, which is a local server of tokens."""
-    asked: list[web.Request] = []
-
-    async def token(request: web.Request) -> web.Response:
-        asked.append(request)
-        given = access_token()
-        return web.json_response(
-            {
-                "access_token": given.token,
-                "expires_on": str(given.expires_on),
-                "resource": request.query["resource"],
-                "token_type": "Bearer",
-            }
-        )
-
-    for name in list(os.environ):
-        if name.startswith(("AZURE_", "IDENTITY_", "MSI_")):
-            monkeypatch.delenv(name)
-    async with serving(web.get("/msi/token", token)) as address:
-        monkeypatch.setenv("IDENTITY_ENDPOINT", f"{address}/msi/token")
-        monkeypatch.setenv("IDENTITY_HEADER", SECRET)
-        driver = AzureBlobDriver.from_parameters(
-            {
-                "accountname": azurite_with_tokens.account_name,
-                "serviceurl": azurite_with_tokens.blob_endpoint,
-                "container": container,
-                "credentials": {"type": "default_credentials"},
-                "skipverify": True,
-            }
-        )
-        async with driver:
-            await every_operation(driver)
-            assert "skoid=" in await driver.url_for("/a")
-    [request] = asked
-    assert request.headers["X-IDENTITY-HEADER"] == SECRET
-    assert request.query["resource"] == "https://storage.azure.com"
-
-
-# In a process of its own: which certificates are trusted is settled when aiohttp is imported. It
-# prints at DEBUG all that is logged.
-CHILD = """
-import asyncio, json, logging, sys
-import azdriver
-
-async def main() -> None:
-    async with azdriver.open_driver("azure", json.load(sys.stdin)) as driver:
-        await driver.put_content("/a", b"content")
-        assert await driver.get_content("/a") == b"content"
-        assert "skoid=" in await driver.url_for("/a")
-        print("done", driver)
-
-logging.basicConfig(level=logging.DEBUG)
-try:
-    asyncio.run(main())
-except azdriver.StorageDriverError as error:
-    logging.exception("failed")
-    print(error)
-"""
-
-
-@pytest.mark.parametrize("right", [True, False], ids=["right", "wrong"])
-async def test_a_client_secret_signs_in(
-    azurite_with_tokens: AzuriteServer,
-    container: str,
-    trusted_certificate: tuple[Path, Path],
-    right: bool,
-) -> None:
-    issued: list[str] = []
-    forms: list[dict[str, Any]] = []
-
-    async def token(request: web.Request) -> web.Response:
-        forms.append(dict(await request.post()))
-        if forms[-1]["client_secret"] != SECRET:
-            description = "AADSTS7000215: Invalid client secret provided. Trace ID: 1"
-            refusal = {"error": "invalid_client", "error_description": description}
-            return web.json_response(refusal, status=401)
-        issued.append(access_token().token)
-        return web.json_response(
-            {"token_type": "Bearer", "expires_in": 3599, "access_token": issued[-1]}
-        )
-
-    secret = SECRET if right else f"wrong-{SECRET}"
-    parameters = {
-        "accountname": azurite_with_tokens.account_name,
-        "serviceurl": azurite_with_tokens.blob_endpoint,
-        "container": container,
-        "credentials": {
-            "type": "client_secret",
-            "tenantid": "a-tenant",
-            "clientid": "a-client",
-            "secret": secret,
-        },
-    }
-    route = web.post("/a-tenant/oauth2/v2.0/token", token)
-    async with serving(route, certificate=trusted_certificate) as address:
-        ran = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-P", "-W", "error", "-X", "dev", "-c", CHILD],
-            input=json.dumps(parameters),
-            capture_output=True,
-            encoding="utf-8",
-            env={
-                **os.environ,
-                "AZURE_AUTHORITY_HOST": address,
-                "SSL_CERT_FILE": str(trusted_certificate[0]),
-            },
-            check=False,
-            timeout=60,
-        )
-    output = ran.stdout + ran.stderr
-    assert ran.returncode == 0, output
-    # Nothing was left open.
-    assert "ResourceWarning" not in output
-    assert "Exception ignored" not in output
-    assert len(forms) == 1
-    assert forms[0]["client_id"] == "a-client"
-    assert forms[0]["scope"] == STORAGE_SCOPE
-    if right:
-        assert ran.stdout.startswith("done ")
-    else:
-        assert ran.stdout == (
-            "azure: open failed: no answer; no token from ClientSecretCredential: "
-            "ClientAuthenticationError AADSTS7000215\n"
-        )
-    assert "DEBUG" in output
-    for shown in (secret, *issued):
-        assert shown not in output
 
 
 # Secrets.
