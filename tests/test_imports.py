@@ -26,6 +26,8 @@ CORE = (
     "memory",
     "observe",
     "paths",
+    "registry",
+    "registryyaml",
     "tree",
     "urls",
 )
@@ -42,6 +44,8 @@ MAY_IMPORT = {
     "memory": {"base", "contract", "errors", "filewriter", "paths", "tree"},
     "urls": {"errors"},
     "factory": {"contract", "errors", "urls"},
+    "registryyaml": {"errors"},
+    "registry": {"contract", "errors", "factory", "registryyaml"},
 }
 
 
@@ -85,7 +89,14 @@ def _run(code: str) -> list[str]:
 )
 def test_no_module_of_azure_is_loaded_unasked(code: str) -> None:
     for module in _run(code):
-        for package in ("azure", "aiohttp", "pytest", "azdriver.azureblob", "azdriver.testing"):
+        for package in (
+            "azure",
+            "aiohttp",
+            "yaml",
+            "pytest",
+            "azdriver.azureblob",
+            "azdriver.testing",
+        ):
             assert not _belongs_to(module, package)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from azdriver import AzureBlobDriver, ConfigurationError, StorageDriver
-from azdriver.azureblob import AzureBlobOptions, RetrySettings
+from azdriver import StorageDriver
+from azdriver.azureblob import RetrySettings
 from azdriver.testing.azurite import AzuriteServer
 
 ROOT = Path(__file__).parents[1]
@@ -48,20 +48,6 @@ def test_its_code_runs(number: int, azurite_server: AzuriteServer, tmp_path: Pat
 
 def test_there_is_code() -> None:
     assert len(BLOCKS) >= 5
-
-
-def test_every_option_is_in_the_table() -> None:
-    table = README[README.index("| option |") : README.index("### Retries")]
-    for field in dataclasses.fields(AzureBlobOptions):
-        assert f"| `{field.name}` |" in table
-
-
-def test_every_parameter_is_in_the_table() -> None:
-    table = README[README.index("| option |") : README.index("### Retries")]
-    with pytest.raises(ConfigurationError) as caught:
-        AzureBlobDriver.from_parameters({"nonsense": 1})
-    for parameter in caught.value.reason.partition("there are: ")[2].split(", "):
-        assert f"`{parameter}`" in table
 
 
 def test_every_retry_setting_is_there_with_its_default() -> None:

@@ -15,7 +15,7 @@ from azdriver.azureblob import (
     SasToken,
     SharedKey,
 )
-from azdriver.azureblob.connectionstring import options_from_connection_string
+from azdriver.azureblob.connectionstring import account_of, options_from_connection_string
 from azdriver.azureblob.options import Credential
 from azdriver.azureblob.parameters import options_from_parameters
 
@@ -62,7 +62,13 @@ def test_every_parameter_reaches_its_option() -> None:
             "appendblockbytes": 8 * MIB,
             "readrangebytes": 2 * MIB,
             "connections": "7",
+            "writemode": "block",
+            "blockbytes": MIB,
+            "blocksinflight": 2,
+            "readrangesinflight": "1",
             "connecttimeout": "2s",
+            "pooltimeout": "3s",
+            "copypoll": "10ms",
             "readtimeout": "1m",
             "copytimeout": "1h",
             "useenvsettings": "yes",
@@ -70,6 +76,10 @@ def test_every_parameter_reaches_its_option() -> None:
             "apiversion": "2021-12-02",
             "max_retries": 3,
             "retry_delay": "100ms",
+            "longestretrydelay": "5s",
+            "attempttimeout": "10s",
+            "totaltimeout": "1m30s",
+            "slowestbytespersecond": 1024,
             "raiseifunsure": "true",
         }
     )
@@ -84,13 +94,27 @@ def test_every_parameter_reaches_its_option() -> None:
         append_block_bytes=8 * MIB,
         read_range_bytes=2 * MIB,
         connections=7,
+        write_mode="block",
+        block_bytes=MIB,
+        blocks_in_flight=2,
+        read_ranges_in_flight=1,
         connect_timeout_seconds=2,
+        pool_timeout_seconds=3,
+        copy_poll_seconds=0.01,
         read_timeout_seconds=60,
         copy_timeout_seconds=3600,
         use_env_settings=True,
         lean_lane=False,
         api_version="2021-12-02",
-        retry=RetrySettings(retries=3, first_delay_seconds=0.1, raise_if_unsure=True),
+        retry=RetrySettings(
+            retries=3,
+            first_delay_seconds=0.1,
+            longest_delay_seconds=5,
+            attempt_seconds=10,
+            total_seconds=90,
+            slowest_bytes_per_second=1024,
+            raise_if_unsure=True,
+        ),
     )
 
 
@@ -224,6 +248,10 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("connectionstring", with_connection_string(f"AccountKey={KEY}")),
     ("connectionstring", with_connection_string("AccountName=account")),
     ("connectionstring", with_connection_string("AccountName=account;AccountKey=")),
+    (
+        "connectionstring",
+        with_connection_string(f"{CONNECTION_STRING};SharedAccessSignature={SAS}"),
+    ),
     ("connectionstring", with_connection_string(f"BlobEndpoint=https://host;AccountKey={KEY}")),
     ("connectionstring", with_connection_string(f"AccountName=account;AccountKey={KEY}!")),
     ("connectionstring", with_connection_string("AccountName=a;SharedAccessSignature=?")),
@@ -238,6 +266,10 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("realm", with_connection_string(CONNECTION_STRING, realm="core.windows.net")),
     ("serviceurl", with_connection_string(CONNECTION_STRING, serviceurl="https://host")),
     ("credentials", with_connection_string(CONNECTION_STRING, credentials={})),
+    ("credentials", with_connection_string(CONNECTION_STRING, credentials=DEFAULT)),
+    ("connectionstring", with_connection_string("BlobEndpoint=http://h", credentials=DEFAULT)),
+    ("accountname", with_connection_string("BlobEndpoint=https://h.example", accountkey=KEY)),
+    ("accountname", {"accountname": None, "serviceurl": "https://h.example"}),
     ("accountkeyy", {"accountkeyy": KEY}),
     ("max_content_bytes", {"max_content_bytes": 1}),
     ("trimlegacyrootprefix", {"trimlegacyrootprefix": True, "legacyrootprefix": False}),
@@ -259,6 +291,13 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *(("readtimeout", {"readtimeout": value}) for value in ("1d", "s", "", "nan")),
     *(("copytimeout", {"copytimeout": value}) for value in ("1m30", "inf", 0)),
     *(("max_retries", {"max_retries": value}) for value in ("never", -1)),
+    *(
+        (name, {name: value})
+        for name in ("pooltimeout", "copypoll", "longestretrydelay", "attempttimeout")
+        for value in ("soon", 0)
+    ),
+    *(("totaltimeout", {"totaltimeout": value}) for value in ("soon", 0)),
+    *(("slowestbytespersecond", {"slowestbytespersecond": value}) for value in ("1.5", 0)),
     *(("retry_delay", {"retry_delay": value}) for value in ("100 ms", "0", -1, "1s\n")),
 ]
 
@@ -336,6 +375,54 @@ def test_connection_strings(text: str, account_url: str, credential: SharedKey |
         assert options == AzureBlobOptions(
             account_url=account_url, container="registry", credential=credential
         )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "credential"),
+    [
+        ({"accountkey": KEY}, SharedKey("account", KEY)),
+        ({"sastoken": SAS}, SasToken(SAS)),
+        ({"credentials": DEFAULT}, DefaultCredential()),
+        ({"credentials": {"type": "anonymous"}}, Anonymous()),
+    ],
+)
+@pytest.mark.parametrize(
+    "text",
+    ["AccountName=account", "BlobEndpoint=https://account.blob.core.windows.net/"],
+)
+def test_a_connection_string_without_a_credential_goes_with_one(
+    text: str, parameters: dict[str, Any], credential: Credential
+) -> None:
+    expected = AzureBlobOptions(
+        account_url="https://account.blob.core.windows.net",
+        container="registry",
+        credential=credential,
+    )
+    assert options_from_parameters(with_connection_string(text, **parameters)) == expected
+    assert options_from_connection_string(text, "registry", credential=credential) == expected
+
+
+def test_a_connection_string_with_a_credential_goes_with_no_other() -> None:
+    with pytest.raises(ConfigurationError, match="contradicts the credential in") as caught:
+        options_from_connection_string(CONNECTION_STRING, "registry", credential=Anonymous())
+    assert caught.value.parameter == "credential"
+
+
+@pytest.mark.parametrize(
+    ("account_url", "account"),
+    [
+        ("https://account.blob.core.windows.net", "account"),
+        ("https://account.blob.core.usgovcloudapi.net/", "account"),
+        ("https://account.blob.storage.azure.net", "account"),
+        ("http://127.0.0.1:10000/account", "account"),
+        ("http://[::1]:10000/account/", "account"),
+        ("https://files.example.com", None),
+        ("https://files.example.com/a/b", None),
+        ("", None),
+    ],
+)
+def test_an_endpoint_says_whose_it_is(account_url: str, account: str | None) -> None:
+    assert account_of(account_url) == account
 
 
 @pytest.mark.parametrize("text", ["UseDevelopmentStorage=true", "usedevelopmentstorage=TRUE;"])
