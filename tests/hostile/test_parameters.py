@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from azdriver import AzureBlobDriver, AzureBlobOptions, ConfigurationError, MemoryDriver
+from azdriver import (
+    AzureBlobDriver,
+    AzureBlobOptions,
+    ConfigurationError,
+    MemoryDriver,
+    from_registry_config,
+    from_url,
+)
 from azdriver.azureblob import ClientSecret, RetrySettings, SasToken, SharedKey, parametertable
+from azdriver.azureblob.environment import VARIABLES
 
 SECRET: Final = "c2VjcmV0LXNlY3JldA"
 KEY: Final = SECRET + "=="
@@ -186,6 +196,72 @@ class TestConnectionString:
     def test_anything(self, text: Any, container: Any) -> None:
         with typed():
             AzureBlobDriver.from_connection_string(text, container)
+
+
+class TestUrl:
+    @settings(max_examples=1000, deadline=None)
+    @given(
+        st.sampled_from(["account", "", *INJECTIONS]) | st.text(max_size=10),
+        st.sampled_from(["registry", "registry/a", "", *INJECTIONS]) | st.text(max_size=10),
+        st.dictionaries(
+            st.sampled_from([*KNOWN, "credentials.type", "credentials.secret"]),
+            st.sampled_from([KEY, SAS, f"AccountName=account;AccountKey={KEY}", *INJECTIONS])
+            | st.text(max_size=10),
+            max_size=4,
+        ),
+        st.dictionaries(
+            st.sampled_from(sorted(VARIABLES)),
+            st.sampled_from([KEY, SAS, f"AccountName=account;AccountKey={KEY}", "account", "key"])
+            | st.text(max_size=10),
+            max_size=4,
+        ),
+        st.booleans(),
+    )
+    def test_any_url_and_any_environment(
+        self,
+        account: str,
+        path: str,
+        query: dict[str, str],
+        environ: dict[str, str],
+        is_encoded: bool,
+    ) -> None:
+        def encoded(text: str) -> str:
+            return quote(text, safe="", errors="surrogatepass") if is_encoded else text
+
+        parts = "&".join(f"{name}={encoded(value)}" for name, value in query.items())
+        with typed():
+            from_url(f"azure://{encoded(account)}/{encoded(path)}?{parts}", environ=environ)
+
+
+class TestRegistry:
+    @settings(max_examples=300, deadline=None)
+    @given(
+        st.dictionaries(
+            st.sampled_from(KNOWN) | st.text(max_size=5),
+            st.recursive(
+                st.none() | st.booleans() | st.integers() | st.sampled_from([KEY, SAS]),
+                lambda inner: (
+                    st.lists(inner, max_size=2)
+                    | st.dictionaries(st.sampled_from(["type", "secret", "x"]), inner, max_size=2)
+                ),
+                max_leaves=5,
+            ),
+            max_size=5,
+        ),
+        st.dictionaries(
+            st.lists(st.sampled_from(["AZURE", "CREDENTIALS", "TYPE", "SECRET", "", "X"])).map(
+                lambda parts: "_".join(["REGISTRY_STORAGE", *parts])
+            ),
+            st.sampled_from([KEY, SAS, "azure", "[", "{}", "~", f"{{{KEY}: {SECRET}}}"]),
+            max_size=4,
+        ),
+    )
+    def test_any_configuration_and_any_environment(
+        self, azure: dict[str, Any], environ: dict[str, str]
+    ) -> None:
+        text = json.dumps({"storage": {"azure": {**GOOD, **azure}}})
+        with typed():
+            from_registry_config(text=text, environ=environ)
 
 
 class TestOptions:
