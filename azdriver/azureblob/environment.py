@@ -65,6 +65,9 @@ def options_from_environment(
     given = {str(key).lower(): value for key, value in parameters.items() if value is not None}
     if "connectionstring" in given:
         return options_from_parameters(given)  # which says everything
+    of_endpoint = account_of(str(given.get("serviceurl", "")))
+    if of_endpoint is not None:
+        given.setdefault("accountname", of_endpoint)
     found = _found(given, {name: environ[name] for name in VARIABLES if environ.get(name)})
     try:
         return options_from_parameters({**{name: it.value for name, it in found.items()}, **given})

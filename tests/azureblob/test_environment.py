@@ -168,6 +168,7 @@ class TestTheEnvironment:
                 {STRING: f"BlobEndpoint={HOST}/;SharedAccessSignature={SAS}"},
                 options(credential=SasToken(SAS)),
             ),
+            (f"azure:///registry?serviceurl={HOST}", {ACCOUNT_KEY: KEY}, options()),
             # A key goes before a token: it can sign.
             ("azure://account/registry", {ACCOUNT_KEY: KEY, TOKEN: SAS}, options()),
             # The connection string goes before both, and login before all.
@@ -269,6 +270,9 @@ class TestTheEnvironment:
             ("azure:///registry", {STRING: f"AccountName={KEY};AccountKey=account"}, STRING),
             ("azure://account/registry", {ACCOUNT: "other", ACCOUNT_KEY: OTHER_KEY}, ACCOUNT_KEY),
             ("azure://account/registry", {ACCOUNT: "other", TOKEN: SAS}, TOKEN),
+            # An endpoint says whose it is, too.
+            (f"azure:///registry?serviceurl={HOST}", {STRING: OF_OTHER}, STRING),
+            (f"azure:///registry?serviceurl={HOST}", {ACCOUNT: "other", TOKEN: SAS}, TOKEN),
             (
                 "azure://account/registry",
                 {ENDPOINT: "https://other.blob.core.windows.net", ACCOUNT_KEY: OTHER_KEY},
