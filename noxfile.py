@@ -21,6 +21,9 @@ nox.options.sessions = [
 nox.options.error_on_missing_interpreters = False
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+# With all that is optional, since all of it is tested.
+WHOLE_PACKAGE = f".[{','.join(EXTRAS)}]"
 PYTHONS = ["3.11", "3.12", "3.13"]
 # The labs (faults, kills, histories, random load) take minutes: once is enough; on the Python
 # that counts lines without slowing them down.
@@ -60,7 +63,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install(".[identity,testing,yaml]", "nox", *group("typing"))
+    session.install(WHOLE_PACKAGE, "nox", *group("typing"))
     session.run("mypy")
     session.run("pyright")
 
@@ -105,9 +108,7 @@ def minimums(session: nox.Session) -> None:
     project = PYPROJECT["project"]
     requirements = [
         *project["dependencies"],
-        *project["optional-dependencies"]["identity"],
-        *project["optional-dependencies"]["testing"],
-        *project["optional-dependencies"]["yaml"],
+        *(requirement for extra in EXTRAS.values() for requirement in extra),
         *group("tests", "tour"),
     ]
     session.install(".", *(requirement.replace(">=", "==") for requirement in requirements))
@@ -119,11 +120,7 @@ def minimums(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
-<<<<<<< HEAD
-    session.install(".[identity,testing]", *group("tests", "tour", "webapps"))
-=======
-    session.install(".[identity,testing,yaml]", *group("tests", "tour"))
->>>>>>> 6aeaa40 (Read the container registry's own configuration, and every option from it)
+    session.install(WHOLE_PACKAGE, *group("tests", "tour", "webapps"))
     if session.python == LABS_PYTHON:
         whole = () if session.posargs else ("--cov-fail-under=95",)
         session.env.update(COVERAGE_CORE)
