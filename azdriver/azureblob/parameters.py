@@ -194,6 +194,8 @@ _OPTIONS: Final[dict[str, tuple[str, _Converter]]] = {
     "readrangebytes": ("read_range_bytes", _integer),
     "readrangesinflight": ("read_ranges_in_flight", _integer),
     "connections": ("connections", _integer),
+    "maxrequestsinflight": ("max_requests_in_flight", _integer),
+    "adaptivelimit": ("adaptive_limit", _boolean),
     "connecttimeout": ("connect_timeout_seconds", _seconds),
     "readtimeout": ("read_timeout_seconds", _seconds),
     "copytimeout": ("copy_timeout_seconds", _seconds),

@@ -28,6 +28,7 @@ from azdriver import AzureBlobDriver
 from azdriver.azureblob import RetrySettings
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lean import LeanLane
+from azdriver.azureblob.regulator import Regulator
 from azdriver.azureblob.retry import (
     NotSentError,
     Retrier,
@@ -35,6 +36,7 @@ from azdriver.azureblob.retry import (
     is_ambiguous,
     retry_after_seconds,
 )
+from azdriver.azureblob.wire import Meter
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.faults import CannedResponse
 
@@ -107,7 +109,12 @@ class Harness:
         self.time = FakeTime()
         self.transport = ScriptedTransport(*script)
         self.policy = RetryPolicy(
-            settings, clock=self.time, sleep=self.time.sleep, jitter=lambda: jitter
+            settings,
+            Regulator(100),
+            Meter(),
+            clock=self.time,
+            sleep=self.time.sleep,
+            jitter=lambda: jitter,
         )
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
             self.transport, policies=[self.policy]
@@ -140,7 +147,7 @@ async def test_the_jitter_of_a_policy_is_not_always_the_same() -> None:
     waits = []
     for _ in range(20):
         clock = FakeTime()
-        policy = RetryPolicy(SETTINGS, clock=clock, sleep=clock.sleep)
+        policy = RetryPolicy(SETTINGS, Regulator(100), Meter(), clock=clock, sleep=clock.sleep)
         pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
             ScriptedTransport((503, "ServerBusy"), OK), policies=[policy]
         )
@@ -372,7 +379,7 @@ async def test_no_attempt_goes_on_past_the_deadline_over_all() -> None:
     settings = RetrySettings(retries=5, attempt_seconds=1000, total_seconds=0.2)
     transport = ScriptedTransport(stalled)
     pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
-        transport, policies=[RetryPolicy(settings)]
+        transport, policies=[RetryPolicy(settings, Regulator(100), Meter())]
     )
     began = time.monotonic()
     with pytest.raises(ServiceResponseTimeoutError):
@@ -465,7 +472,7 @@ class TestSettle:
 
     @pytest.fixture
     def retrier(self) -> Retrier:
-        return Retrier(RetrySettings(retries=2, first_delay_seconds=0.001))
+        return Retrier(RetrySettings(retries=2, first_delay_seconds=0.001), Meter())
 
     async def test_what_was_applied_is_not_sent_again(self, retrier: Retrier) -> None:
         sent = []
