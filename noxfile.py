@@ -60,7 +60,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install(".[identity,testing]", "nox", *group("typing"))
+    session.install(".[identity,telemetry,testing]", "nox", *group("typing"))
     session.run("mypy")
     session.run("pyright")
 
@@ -106,6 +106,7 @@ def minimums(session: nox.Session) -> None:
     requirements = [
         *project["dependencies"],
         *project["optional-dependencies"]["identity"],
+        *project["optional-dependencies"]["telemetry"],
         *project["optional-dependencies"]["testing"],
         *group("tests", "tour"),
     ]
@@ -118,7 +119,7 @@ def minimums(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
-    session.install(".[identity,testing]", *group("tests", "tour", "webapps"))
+    session.install(".[identity,telemetry,testing]", *group("tests", "tour", "webapps"))
     if session.python == LABS_PYTHON:
         whole = () if session.posargs else ("--cov-fail-under=95",)
         session.env.update(COVERAGE_CORE)

@@ -36,6 +36,7 @@ from azdriver.errors import (
 from azdriver.factory import open_driver, register
 from azdriver.memory import MemoryDriver
 from azdriver.paths import StoragePath, parse_path
+from azdriver.stats import DriverStats
 from azdriver.tree import direct_descendants
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ __all__ = [
     "ConfigurationError",
     "ContentTooLargeError",
     "DriverStateError",
+    "DriverStats",
     "FileInfo",
     "FileReader",
     "FileWriter",

@@ -26,6 +26,8 @@ CORE = (
     "memory",
     "observe",
     "paths",
+    "stats",
+    "telemetry",
     "tree",
 )
 
@@ -33,11 +35,13 @@ CORE = (
 MAY_IMPORT = {
     "errors": set[str](),
     "contract": set[str](),
-    "observe": set[str](),
+    "stats": set[str](),
+    "telemetry": {"errors"},
+    "observe": {"telemetry"},
     "paths": {"errors"},
     "tree": {"contract", "errors", "observe", "paths"},
     "filewriter": {"contract", "errors", "paths"},
-    "base": {"contract", "errors", "filewriter", "observe", "paths", "tree"},
+    "base": {"contract", "errors", "filewriter", "observe", "paths", "stats", "tree"},
     "memory": {"base", "contract", "errors", "filewriter", "paths", "tree"},
     "factory": {"contract", "errors"},
 }
@@ -83,7 +87,14 @@ def _run(code: str) -> list[str]:
 )
 def test_no_module_of_azure_is_loaded_unasked(code: str) -> None:
     for module in _run(code):
-        for package in ("azure", "aiohttp", "pytest", "azdriver.azureblob", "azdriver.testing"):
+        for package in (
+            "azure",
+            "aiohttp",
+            "opentelemetry",
+            "pytest",
+            "azdriver.azureblob",
+            "azdriver.testing",
+        ):
             assert not _belongs_to(module, package)
 
 

@@ -113,9 +113,10 @@ class WireTransport(TransportWrapper):
 
 
 def tell_attempt(request: PipelineRequest[Any], attempt: int) -> None:
-    """Let the debug line know which attempt it is, and give the request an id if it has none.
+    """Let the debug line know which attempt it is, and give it an id of its own.
 
-    By its own id a request whose answer was lost can be found in the service's logs.
+    By that an attempt whose answer was lost can be found in the service's logs. The SDK gives each
+    one such an id by itself.
 
     Args:
         request: on its way to a :class:`WireTransport`.
@@ -123,8 +124,7 @@ def tell_attempt(request: PipelineRequest[Any], attempt: int) -> None:
     """
     if _log.isEnabledFor(logging.DEBUG):
         request.context.options[_ATTEMPT] = attempt
-        if _CLIENT_ID not in request.http_request.headers:
-            request.http_request.headers[_CLIENT_ID] = str(uuid4())
+        request.http_request.headers[_CLIENT_ID] = str(uuid4())
 
 
 def body_bytes(headers: Any) -> int:

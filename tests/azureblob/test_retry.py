@@ -107,11 +107,13 @@ class Harness:
         self, *script: Step, settings: RetrySettings = SETTINGS, jitter: float = 1.0
     ) -> None:
         self.time = FakeTime()
+        self.regulator = Regulator(1)
+        self.meter = Meter()
         self.transport = ScriptedTransport(*script)
         self.policy = RetryPolicy(
             settings,
-            Regulator(100),
-            Meter(),
+            self.regulator,
+            self.meter,
             clock=self.time,
             sleep=self.time.sleep,
             jitter=lambda: jitter,
@@ -528,3 +530,40 @@ class TestSettle:
 
         with pytest.raises(NotSentError):
             await retrier.settle(send, look)
+
+
+async def test_the_wait_for_a_slot_counts_for_no_time_out() -> None:
+    """However long the queue is: what was waited is added to the deadline of all attempts."""
+    harness = Harness((503, "ServerBusy"), (200, ""))
+    assert harness.regulator.try_enter()
+    sending = asyncio.create_task(harness.send("PUT"))
+    await asyncio.sleep(0)
+    assert harness.transport.requests == []
+    harness.time.now += 10 * SETTINGS.total_seconds
+    harness.regulator.leave(harness.regulator.window, False)
+    assert (await sending).status_code == 200
+    assert len(harness.transport.requests) == 2
+    assert harness.regulator.in_flight == 0
+    assert (harness.meter.retries, harness.meter.throttled) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_refusal"),
+    [
+        (503, "ServerBusy", True),
+        (503, "", True),
+        (429, "TooManyRequests", True),
+        (500, "OperationTimedOut", True),
+        (500, "InternalError", False),
+        (404, "BlobNotFound", False),
+        (200, "", False),
+    ],
+)
+async def test_what_the_regulator_takes_for_a_refusal(
+    status: int, code: str, is_refusal: bool
+) -> None:
+    harness = Harness((status, code), settings=RetrySettings(retries=0))
+    await harness.send("PUT")
+    assert harness.meter.throttled == is_refusal
+    assert harness.regulator.window == is_refusal
+    assert harness.regulator.in_flight == 0
