@@ -110,7 +110,7 @@ class RetryPolicy(AsyncHTTPPolicy[Any, Any]):
         for option in ("hosts", "retry_to_secondary"):
             request.context.options.pop(option, None)
         location_mode = request.context.options.pop("location_mode", None)
-        body_seconds = body_bytes(http_request.headers) / self._settings.slowest_bytes_per_second
+        body_seconds = body_bytes(http_request) / self._settings.slowest_bytes_per_second
         deadline = self._clock() + self._settings.total_seconds + body_seconds
         for attempt in itertools.count():
             tell_attempt(request, attempt + 1)

@@ -86,7 +86,7 @@ class WireTransport(TransportWrapper):
     async def send(self, request: Any, **options: Any) -> Any:
         operation = operation_of(request)
         self._meter.requests[operation] += 1
-        self._meter.sent_bytes += body_bytes(request.headers)
+        self._meter.sent_bytes += body_bytes(request)
         attempt = options.pop(_ATTEMPT, 1)
         if not _log.isEnabledFor(logging.DEBUG):
             return await self.inner.send(request, **options)
@@ -127,9 +127,11 @@ def tell_attempt(request: PipelineRequest[Any], attempt: int) -> None:
         request.http_request.headers[_CLIENT_ID] = str(uuid4())
 
 
-def body_bytes(headers: Any) -> int:
+def body_bytes(request: Any) -> int:
     """The length of a request's body."""
-    text = headers.get("Content-Length") or "0"
+    if request.method in ("GET", "HEAD"):
+        return 0
+    text = request.headers.get("Content-Length") or "0"
     return int(text) if text.isdecimal() else 0
 
 

@@ -64,6 +64,8 @@ def test_every_parameter_reaches_its_option() -> None:
             "appendblockbytes": 8 * MIB,
             "readrangebytes": 2 * MIB,
             "connections": "7",
+            "maxrequestsinflight": "9",
+            "adaptivelimit": "false",
             "connecttimeout": "2s",
             "readtimeout": "1m",
             "copytimeout": "1h",
@@ -86,6 +88,8 @@ def test_every_parameter_reaches_its_option() -> None:
         append_block_bytes=8 * MIB,
         read_range_bytes=2 * MIB,
         connections=7,
+        max_requests_in_flight=9,
+        adaptive_limit=False,
         connect_timeout_seconds=2,
         read_timeout_seconds=60,
         copy_timeout_seconds=3600,
@@ -279,7 +283,7 @@ def test_a_wrong_parameter_is_named_as_the_operator_wrote_it(
 
 
 def test_an_unknown_parameter_is_told_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="accountkey, accountname, apiversion") as caught:
+    with pytest.raises(ConfigurationError, match="accountkey, accountname, adaptivelimit") as caught:
         options_from_parameters({**GIVEN, "accountnme": "account"})
     assert "rootdirectory" in caught.value.reason
 
