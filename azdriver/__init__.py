@@ -37,6 +37,7 @@ from azdriver.factory import from_url, open_driver, register
 from azdriver.memory import MemoryDriver
 from azdriver.paths import StoragePath, parse_path
 from azdriver.registry import from_registry_config
+from azdriver.stats import DriverStats
 from azdriver.tree import direct_descendants
 from azdriver.urls import DriverUrl
 
@@ -54,6 +55,7 @@ __all__ = [
     "ConfigurationError",
     "ContentTooLargeError",
     "DriverStateError",
+    "DriverStats",
     "DriverUrl",
     "FileInfo",
     "FileReader",

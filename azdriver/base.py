@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
@@ -30,8 +30,9 @@ from azdriver.errors import (
     UnsupportedMethodError,
 )
 from azdriver.filewriter import as_bytes_view
-from azdriver.observe import observed
+from azdriver.observe import Observer
 from azdriver.paths import StoragePath, parse_path
+from azdriver.stats import DriverStats
 from azdriver.tree import TreeSource, TreeWalk
 
 __all__ = ["BaseDriver"]
@@ -44,8 +45,15 @@ class BaseDriver(ABC):
     :class:`azdriver.StorageDriver`.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, service: Mapping[str, str | int] | None = None) -> None:
+        """
+        Args:
+            name: the driver's, as in its errors.
+            service: the attributes by which telemetry tells the server, such as
+                ``server.address``; None for a driver that works in this process.
+        """
         self._name = name
+        self._observer = Observer(name, service)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
@@ -108,7 +116,7 @@ class BaseDriver(ABC):
     async def get_content(self, path: str) -> bytes:
         parsed = self._parse(path)
         self._require_usable()
-        with observed(self._name, "get_content", parsed) as seen:
+        with self._observer.operation("get_content", parsed) as seen:
             content = await self._get_content(parsed)
             seen.bytes = len(content)
             return content
@@ -123,7 +131,10 @@ class BaseDriver(ABC):
             raise ConfigurationError(self._name, "if_match", f"is not an ETag: {if_match!r}")
         self._require_usable()
         # Released at the end: until then a bytearray of the caller's cannot be resized.
-        with as_bytes_view(content) as view, observed(self._name, "put_content", parsed) as seen:
+        with (
+            as_bytes_view(content) as view,
+            self._observer.operation("put_content", parsed) as seen,
+        ):
             seen.bytes = len(view)
             return await self._put_content(parsed, view, if_match, if_absent)
 
@@ -146,26 +157,26 @@ class BaseDriver(ABC):
     async def stat(self, path: str) -> FileInfo:
         parsed = self._parse(path, root=True)
         self._require_usable()
-        with observed(self._name, "stat", parsed):
+        with self._observer.operation("stat", parsed):
             return await self._stat(parsed)
 
     async def list(self, path: str) -> Sequence[str]:
         parsed = self._parse(path, root=True)
         self._require_usable()
-        with observed(self._name, "list", parsed):
+        with self._observer.operation("list", parsed):
             return await self._list(parsed)
 
     async def move(self, source: str, dest: str) -> None:
         parsed_source = self._parse(source)
         parsed_dest = self._parse(dest)
         self._require_usable()
-        with observed(self._name, "move", parsed_source):
+        with self._observer.operation("move", parsed_source):
             await self._move(parsed_source, parsed_dest)
 
     async def delete(self, path: str) -> None:
         parsed = self._parse(path)
         self._require_usable()
-        with observed(self._name, "delete", parsed):
+        with self._observer.operation("delete", parsed):
             await self._delete(parsed)
 
     async def url_for(
@@ -184,14 +195,23 @@ class BaseDriver(ABC):
         if until <= now:
             raise InvalidExpiryError(self._name, parsed, "in the past")
         self._require_usable()
-        with observed(self._name, "url_for", parsed):
+        with self._observer.operation("url_for", parsed):
             return await self._url_for(parsed, until)
 
     def walk(self, path: str, *, start_after: str | None = None) -> Walk:
         parsed = self._parse(path, root=True)
         parsed_start = None if start_after is None else self._parse(start_after)
         self._require_usable()
-        return TreeWalk(self._name, self._tree(), parsed, parsed_start)
+        return TreeWalk(self._observer, self._tree(), parsed, parsed_start)
+
+    def stats(self) -> DriverStats:
+        """What was done so far, also after closing; no contract, but what every driver here has.
+
+        A driver that talks to a server adds what it counts there.
+        """
+        return DriverStats(
+            operations=dict(self._observer.operations), failures=dict(self._observer.failures)
+        )
 
     # Life.
 
@@ -253,7 +273,7 @@ class BaseDriver(ABC):
     async def _observed_reader(
         self, path: StoragePath, offset: int, length: int | None
     ) -> AsyncIterator[FileReader]:
-        with observed(self._name, "reader", path) as seen:
+        with self._observer.stream("reader", path) as seen:
             async with self._reader(path, offset, length) as reader:
                 began = reader.offset
                 try:
@@ -263,7 +283,7 @@ class BaseDriver(ABC):
 
     @asynccontextmanager
     async def _observed_writer(self, path: StoragePath, append: bool) -> AsyncIterator[FileWriter]:
-        with observed(self._name, "writer", path) as seen:
+        with self._observer.stream("writer", path) as seen:
             async with self._writer(path, append) as writer:
                 began = writer.size
                 try:

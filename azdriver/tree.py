@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol, Self
 
 from azdriver.contract import FileInfo
 from azdriver.errors import PathNotFoundError
-from azdriver.observe import observed
+from azdriver.observe import Observer
 from azdriver.paths import ROOT, StoragePath
 
 __all__ = ["FlatPage", "TreeSource", "TreeWalk", "direct_descendants", "directory_prefix"]
@@ -85,12 +85,12 @@ class TreeWalk:
 
     def __init__(
         self,
-        driver_name: str,
+        observer: Observer,
         source: TreeSource,
         root: StoragePath,
         start_after: StoragePath | None,
     ) -> None:
-        self._driver_name = driver_name
+        self._observer = observer
         self._source = source
         self._root = root
         self._start_after = start_after or ""
@@ -125,12 +125,12 @@ class TreeWalk:
         await self._pages.aclose()
 
     async def _run(self) -> AsyncGenerator[Sequence[FileInfo], None]:
-        with observed(self._driver_name, "walk", self._root):
+        with self._observer.stream("walk", self._root):
             async with aclosing(self._below(self._root)) as pages:
                 async for page in pages:
                     yield page
             if not self._found and self._root != ROOT:
-                raise PathNotFoundError(self._driver_name, self._root)
+                raise PathNotFoundError(self._observer.driver, self._root)
 
     def _is_skipped(self, path: str) -> bool:
         return self._skipped is not None and path.startswith(self._skipped)

@@ -7,10 +7,12 @@ answering for minutes.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import aiohttp
@@ -24,6 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from azdriver import AzureBlobDriver
 from azdriver.testing.azurite import AzuriteServer, azurite
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
+
+if TYPE_CHECKING:
+    from otel_recording import RecordedTelemetry
 
 LABS = (
     "azureblob/test_sweep.py",
@@ -81,6 +86,35 @@ async def driver(
     ) as driver:
         requests.clear()
         yield driver
+
+
+@pytest.fixture
+def debug_log(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], str]]:
+    """Everything that any logger says at DEBUG, those included that the driver holds down."""
+    before = {}
+    for name in list(logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        before[logger] = (logger.level, logger.disabled)
+        logger.setLevel(logging.DEBUG)
+        logger.disabled = False
+    caplog.set_level(logging.DEBUG)
+    formatter = logging.Formatter("%(levelname)s %(name)s %(message)s %(args)s")
+    try:
+        yield lambda: "\n".join(map(formatter.format, caplog.records))
+    finally:
+        for logger, (level, disabled) in before.items():
+            logger.setLevel(level)
+            logger.disabled = disabled
+
+
+@pytest.fixture
+def telemetry() -> Iterator[RecordedTelemetry]:
+    """What goes to OpenTelemetry's SDK, whose providers stay for the whole run."""
+    # Here, so that most tests run as most applications do: without it.
+    from otel_recording import recorded_telemetry
+
+    with recorded_telemetry() as recorded:
+        yield recorded
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from azdriver.contract import FileInfo
 from azdriver.errors import PathNotFoundError
+from azdriver.observe import Observer
 from azdriver.paths import StoragePath
 from azdriver.tree import FlatPage, TreeWalk, direct_descendants, directory_prefix
 
@@ -92,7 +93,7 @@ def walk(
 ) -> list[str]:
     async def collect() -> list[str]:
         start = None if start_after is None else StoragePath(start_after)
-        steps = TreeWalk("test", source, StoragePath(root), start)
+        steps = TreeWalk(Observer("test"), source, StoragePath(root), start)
         shown = []
         async for info in steps:
             shown.append(info.path + "/" if info.is_dir else info.path)
@@ -247,7 +248,9 @@ class TestSkip:
 
     def test_needs_a_directory(self) -> None:
         async def run() -> None:
-            steps = TreeWalk("test", PagedSource(["/a", "/b/c"], 5), StoragePath("/"), None)
+            steps = TreeWalk(
+                Observer("test"), PagedSource(["/a", "/b/c"], 5), StoragePath("/"), None
+            )
             with pytest.raises(ValueError, match="skip"):
                 steps.skip()
             assert (await anext(steps)).path == "/a"
@@ -290,7 +293,7 @@ class TestClosing:
 
         async def run() -> None:
             source = PagedSource(tree, page_size)
-            steps = TreeWalk("test", source, StoragePath("/"), None)
+            steps = TreeWalk(Observer("test"), source, StoragePath("/"), None)
             for _ in range(steps_taken):
                 info = await anext(steps)
                 if info.is_dir and info.path + "/" in skip:
@@ -316,7 +319,7 @@ class RepeatingSource(PagedSource):
 
 async def test_a_directory_that_is_listed_twice_is_returned_once() -> None:
     names = [*(f"/a/{number}" for number in range(9)), "/b/1", "/b/2", "/c"]
-    walk = TreeWalk("any", RepeatingSource(names, 3), StoragePath("/"), None)
+    walk = TreeWalk(Observer("any"), RepeatingSource(names, 3), StoragePath("/"), None)
     found = []
     async for entry in walk:
         found.append(entry.path)

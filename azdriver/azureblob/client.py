@@ -25,6 +25,7 @@ from azdriver.azureblob.options import (
     SasToken,
     SharedKey,
 )
+from azdriver.azureblob.regulator import Regulator
 from azdriver.azureblob.retry import Retrier, RetryPolicy
 from azdriver.azureblob.sdklane import SdkLane
 from azdriver.azureblob.session import (
@@ -35,6 +36,7 @@ from azdriver.azureblob.session import (
 from azdriver.azureblob.signing import UrlSigner
 from azdriver.azureblob.tokens import Tokens, open_tokens
 from azdriver.azureblob.translate import error_code, status_of
+from azdriver.azureblob.wire import Meter, WireTransport
 from azdriver.errors import ConfigurationError
 
 __all__ = ["Clients", "WrapTransport"]
@@ -64,14 +66,22 @@ class Clients:
         Args:
             options: how to reach the container.
             session: the caller's own, left open by ``close``; None for one of our own.
-            wrap_transport: what to put below the retry policies.
+            wrap_transport: what to put below the retry policies and the counters.
 
         Raises:
             ConfigurationError: what only the SDK or azure-identity can judge.
         """
         self._tokens = open_tokens(options)
+        self.meter = Meter()
+        self.regulator = Regulator(
+            options.max_requests_in_flight or options.connections,
+            adaptive=options.adaptive_limit,
+            patience_seconds=options.retry.total_seconds,
+        )
         self._own_session = None if session is not None else open_aiohttp_session(options)
-        single_send = SingleSendSession(session or cast(Any, self._own_session), options)
+        single_send = SingleSendSession(
+            session or cast(Any, self._own_session), options, self.meter
+        )
         # A transport that is passed in takes none of the client's settings: set them all here.
         transport: AsyncHttpTransport[Any, Any] = AioHttpTransport(
             session=cast(aiohttp.ClientSession, single_send),
@@ -82,6 +92,7 @@ class Clients:
         )
         if wrap_transport is not None:
             transport = wrap_transport(transport)
+        transport = WireTransport(transport, self.meter)
         arguments: dict[str, Any] = {}
         if options.api_version is not None:
             arguments["api_version"] = options.api_version
@@ -90,7 +101,7 @@ class Clients:
                 options.account_url,
                 credential=_sdk_credential(options, self._tokens),
                 transport=transport,
-                retry_policy=RetryPolicy(options.retry),
+                retry_policy=RetryPolicy(options.retry, self.regulator, self.meter),
                 # So that upload_blob is always one Put Blob, never staged blocks.
                 max_single_put_size=MAX_PUT_BLOB_BYTES,
                 # The service never redirects; the SDK would go wherever an answer sends it.
@@ -109,10 +120,16 @@ class Clients:
         # Making one costs as much CPU as a request of the lean lane; some blobs are written often.
         self._blob_client = lru_cache(MAX_BLOB_CLIENTS)(self.container.get_blob_client)
         self.options = options
-        self.retrier = Retrier(options.retry)
+        self.retrier = Retrier(options.retry, self.meter)
         self.signer = UrlSigner(options, self.service, self.retrier)
         self.lane: Lane = (
-            LeanLane(options, transport, self.service.api_version, self._tokens)
+            LeanLane(
+                options,
+                transport,
+                self.service.api_version,
+                RetryPolicy(options.retry, self.regulator, self.meter),
+                self._tokens,
+            )
             if options.lean_lane
             else SdkLane(self.container, self.blob)
         )

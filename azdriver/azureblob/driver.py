@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -31,6 +32,7 @@ from azdriver.base import BaseDriver
 from azdriver.contract import FileInfo, FileWriter
 from azdriver.errors import ContentTooLargeError, DriverStateError, PathNotFoundError
 from azdriver.paths import ROOT, StoragePath
+from azdriver.stats import DriverStats
 from azdriver.tree import TreeSource
 from azdriver.urls import DriverUrl
 
@@ -59,7 +61,7 @@ class AzureBlobDriver(BaseDriver):
             wrap_transport: puts something between the retry policy and the network, such as
                 the faults of a test.
         """
-        super().__init__(DRIVER_NAME)
+        super().__init__(DRIVER_NAME, _service(options.account_url))
         self._options = options
         self._session = session
         self._wrap_transport = wrap_transport
@@ -158,6 +160,24 @@ class AzureBlobDriver(BaseDriver):
         )
         return cls(replace(found, **options), **own)
 
+    def stats(self) -> DriverStats:
+        """What was done so far, with what went over the wire since the driver was opened."""
+        stats = super().stats()
+        if self._opened is None:
+            return stats
+        meter, regulator = self._opened.meter, self._opened.regulator
+        return replace(
+            stats,
+            requests=dict(meter.requests),
+            retries=meter.retries,
+            throttled=meter.throttled,
+            sent_bytes=meter.sent_bytes,
+            received_bytes=meter.received_bytes,
+            requests_in_flight=regulator.in_flight,
+            requests_waiting=regulator.waiting,
+            request_limit=int(regulator.limit),
+        )
+
     @property
     def _clients(self) -> Clients:
         if self._opened is None:
@@ -238,6 +258,16 @@ class AzureBlobDriver(BaseDriver):
 
     def _tree(self) -> TreeSource:
         return Listing(self._clients, self._names)
+
+
+def _service(account_url: str) -> dict[str, str | int]:
+    """By https://opentelemetry.io/docs/specs/semconv/registry/attributes/azure/"""
+    url = urlsplit(account_url)
+    return {
+        "server.address": url.hostname or "",
+        "server.port": url.port or (443 if url.scheme == "https" else 80),
+        "azure.resource_provider.namespace": "Microsoft.Storage",
+    }
 
 
 def _as_bytes(content: memoryview) -> bytes:

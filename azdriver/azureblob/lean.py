@@ -72,6 +72,7 @@ class LeanLane:
         options: AzureBlobOptions,
         transport: AsyncHttpTransport[HttpRequest, AsyncHttpResponse],
         api_version: str,
+        retry_policy: RetryPolicy,
         tokens: Tokens | None = None,
     ) -> None:
         self._options = options
@@ -80,9 +81,7 @@ class LeanLane:
         self._base_path = urlsplit(self._base_url).path  # with the account, on an emulator
         self._headers = {"x-ms-version": api_version, "User-Agent": "azdriver"}
         self._signature = _Signature(options)
-        policies: list[AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]] = [
-            RetryPolicy(options.retry)
-        ]
+        policies: list[AsyncHTTPPolicy[HttpRequest, AsyncHttpResponse]] = [retry_policy]
         if tokens is not None:
             # Behind the retries, as in the SDK's pipeline: each attempt has a token that is good.
             policies.append(AsyncBearerTokenCredentialPolicy(tokens, STORAGE_SCOPE))

@@ -250,6 +250,10 @@ class AzureBlobOptions:
         read_ranges_in_flight: how many ranges a reader fetches at once; with 1 it reads by one
             request, which takes the least CPU and memory where one connection is fast enough.
         connections: the size of the connection pool.
+        max_requests_in_flight: how many requests of all tasks together may be on their way at
+            once; the others wait, first come, first served. None for ``connections``.
+        adaptive_limit: lower that limit while the service refuses with 503 or 429, and raise it
+            again; off for a limit that stays.
         connect_timeout_seconds: to open a connection.
         pool_timeout_seconds: to get a connection, the wait for a free one of the pool included.
         read_timeout_seconds: the longest silence within an answer.
@@ -279,6 +283,8 @@ class AzureBlobOptions:
     read_range_bytes: int = 4 * MIB
     read_ranges_in_flight: int = 4
     connections: int = 100
+    max_requests_in_flight: int | None = None
+    adaptive_limit: bool = True
     connect_timeout_seconds: float = 10.0
     pool_timeout_seconds: float = 20.0
     read_timeout_seconds: float = 30.0
@@ -293,7 +299,13 @@ class AzureBlobOptions:
     def __post_init__(self) -> None:
         for name in ("account_url", "container"):
             _require_text(name, getattr(self, name))
-        for name in ("use_env_settings", "verify_tls", "legacy_root_prefix", "lean_lane"):
+        for name in (
+            "use_env_settings",
+            "verify_tls",
+            "legacy_root_prefix",
+            "lean_lane",
+            "adaptive_limit",
+        ):
             if not isinstance(getattr(self, name), bool):
                 raise _wrong(name, f"is to be True or False, not {shown(getattr(self, name))}")
         if not isinstance(self.retry, RetrySettings):
@@ -330,6 +342,8 @@ class AzureBlobOptions:
             ("copy_timeout_seconds", None),
         ):
             _require_number(name, getattr(self, name), limit)
+        if self.max_requests_in_flight is not None:
+            _require_number("max_requests_in_flight", self.max_requests_in_flight)
 
     def _check_credential(self) -> None:
         credential = self.credential

@@ -124,6 +124,8 @@ OPTIONS: Final[dict[str, tuple[str, Converter]]] = {
     "readrangebytes": ("read_range_bytes", _integer),
     "readrangesinflight": ("read_ranges_in_flight", _integer),
     "connections": ("connections", _integer),
+    "maxrequestsinflight": ("max_requests_in_flight", _integer),
+    "adaptivelimit": ("adaptive_limit", boolean_of),
     "connecttimeout": ("connect_timeout_seconds", _seconds),
     "pooltimeout": ("pool_timeout_seconds", _seconds),
     "readtimeout": ("read_timeout_seconds", _seconds),

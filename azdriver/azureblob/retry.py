@@ -9,6 +9,9 @@ request is sent again by the policy only if that cannot do harm:
 
 A write whose answer was lost, or was a 5xx that may come after the effect, is *ambiguous*: it
 goes back to the operation, which looks what became of it (see ``settle``).
+
+Each attempt takes a slot of the driver's regulator. The wait for it counts for no time-out of
+these: a burst is to be sent slowly, not to fail. It ends when the service answers nobody.
 """
 
 from __future__ import annotations
@@ -35,7 +38,9 @@ from azure.core.pipeline.policies import AsyncHTTPPolicy
 from azure.core.rest import AsyncHttpResponse
 
 from azdriver.azureblob.options import RetrySettings
+from azdriver.azureblob.regulator import Regulator
 from azdriver.azureblob.translate import error_code
+from azdriver.azureblob.wire import Meter, body_bytes, tell_attempt
 
 __all__ = ["NotSentError", "Retrier", "RetryPolicy", "is_ambiguous"]
 
@@ -66,12 +71,25 @@ def _was_refused(status: int, code: str) -> bool:
     return status == 429 or (status == 503 and code == "ServerBusy")
 
 
+def _is_overloaded(response: Any) -> bool:
+    """Whether the answer says that too much is asked at once, of us or of the service.
+
+    Source: https://learn.microsoft.com/azure/storage/blobs/scalability-targets
+    """
+    status = response.status_code
+    return status in _REFUSED or (
+        status == 500 and response.headers.get("x-ms-error-code") == "OperationTimedOut"
+    )
+
+
 class RetryPolicy(AsyncHTTPPolicy[Any, Any]):
     """Sends again what may be sent again. One instance per pipeline, never shared."""
 
     def __init__(
         self,
         settings: RetrySettings,
+        regulator: Regulator,
+        meter: Meter,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -79,6 +97,8 @@ class RetryPolicy(AsyncHTTPPolicy[Any, Any]):
     ) -> None:
         super().__init__()
         self._settings = settings
+        self._regulator = regulator
+        self._meter = meter
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
@@ -90,9 +110,14 @@ class RetryPolicy(AsyncHTTPPolicy[Any, Any]):
         for option in ("hosts", "retry_to_secondary"):
             request.context.options.pop(option, None)
         location_mode = request.context.options.pop("location_mode", None)
-        body_seconds = _body_bytes(http_request.headers) / self._settings.slowest_bytes_per_second
+        body_seconds = body_bytes(http_request) / self._settings.slowest_bytes_per_second
         deadline = self._clock() + self._settings.total_seconds + body_seconds
         for attempt in itertools.count():
+            tell_attempt(request, attempt + 1)
+            if not self._regulator.try_enter():
+                began = self._clock()
+                await self._wait_for_slot()
+                deadline += self._clock() - began
             left = deadline - self._clock()
             limit = min(self._settings.attempt_seconds + body_seconds, max(left, 0.001))
             response: PipelineResponse[Any, Any] | None = None
@@ -120,17 +145,33 @@ class RetryPolicy(AsyncHTTPPolicy[Any, Any]):
                 # A streamed answer holds its connection until its body is read or closed.
                 await response.http_response.close()
             await self._sleep(wait)
+            self._meter.retries += 1
         raise AssertionError("unreachable")
+
+    async def _wait_for_slot(self) -> None:
+        try:
+            await self._regulator.wait()
+        except TimeoutError as error:
+            message = "not sent: the service has answered none of the requests before it"
+            raise NotSentError(message) from error
 
     async def _send_once(
         self, request: PipelineRequest[Any], limit: float
     ) -> PipelineResponse[Any, Any]:
+        """Send in a slot that was taken already, and give it back."""
+        window = self._regulator.window
+        refused: bool | None = None
         try:
             async with asyncio.timeout(limit):
-                return await self.next.send(request)
+                response = await self.next.send(request)
+            refused = _is_overloaded(response.http_response)
+            self._meter.throttled += refused
+            return response
         except TimeoutError as error:
             message = f"no answer within {limit:.1f} s"
             raise ServiceResponseTimeoutError(message, error=error) from error
+        finally:
+            self._regulator.leave(window, refused)
 
     @staticmethod
     def _may_resend(method: str, error: AzureError) -> bool:
@@ -162,20 +203,17 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def _body_bytes(headers: Mapping[str, str]) -> int:
-    text = headers.get("Content-Length") or "0"
-    return int(text) if text.isdecimal() else 0
-
-
 class Retrier:
     """Finds out what became of writes whose answer was lost, and sends them again if need be."""
 
-    def __init__(self, settings: RetrySettings) -> None:
+    def __init__(self, settings: RetrySettings, meter: Meter) -> None:
         self._settings = settings
+        self._meter = meter
 
     async def pause(self, attempt: int) -> None:
         """Wait before the next attempt (0 for the first retry), with jitter."""
         await asyncio.sleep(self._settings.delay(attempt, random.random()))
+        self._meter.retries += 1
 
     async def settle(
         self,

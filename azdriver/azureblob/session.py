@@ -20,6 +20,7 @@ from azure.core.exceptions import (
 
 from azdriver.azureblob.options import AzureBlobOptions
 from azdriver.azureblob.retry import NotSentError
+from azdriver.azureblob.wire import Meter
 
 __all__ = ["SingleSendSession", "open_aiohttp_session"]
 
@@ -63,8 +64,11 @@ class SingleSendSession:
 
     auto_decompress: Final = False
 
-    def __init__(self, session: aiohttp.ClientSession, options: AzureBlobOptions) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, options: AzureBlobOptions, meter: Meter
+    ) -> None:
         self._session = session
+        self._meter = meter
         self._timeout = aiohttp.ClientTimeout(
             connect=options.pool_timeout_seconds,
             sock_connect=options.connect_timeout_seconds,
@@ -108,7 +112,7 @@ class SingleSendSession:
                 middlewares=(_send_once,),
                 **arguments,
             )
-            return BoundedAnswer(answer)
+            return BoundedAnswer(answer, self._meter)
         except aiohttp.ClientConnectorError as error:
             failure: AzureError = NotSentError(f"no connection to {error.host}:{error.port}")
         except aiohttp.ConnectionTimeoutError:
@@ -124,14 +128,20 @@ class SingleSendSession:
 class BoundedAnswer:
     """An ``aiohttp.ClientResponse`` whose body is bounded and plain where it is read whole.
 
-    A streamed body (a blob's content) is handed on as it is.
+    A streamed body (a blob's content) is handed on as it is, and counted.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, meter: Meter) -> None:
         self._response = response
+        self._meter = meter
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._response, name)
+
+    @property
+    def content(self) -> _CountedStream:
+        """The body, as the transport streams it."""
+        return _CountedStream(self._response.content, self._meter)
 
     async def read(self) -> bytes:
         """The body.
@@ -146,6 +156,7 @@ class BoundedAnswer:
             async for chunk in self._response.content.iter_any():
                 chunks.append(chunk)
                 length += len(chunk)
+                self._meter.received_bytes += len(chunk)
                 if length > MAX_ANSWER_BYTES:
                     raise DecodeError(f"an answer of more than {MAX_ANSWER_BYTES} bytes")
             body = b"".join(chunks)
@@ -170,6 +181,19 @@ class BoundedAnswer:
         # Entities are declared in a DOCTYPE, which no answer of the service has.
         if b"!" in body and b"<!DOCTYPE" in body:
             raise DecodeError("XML with a DOCTYPE")
+
+
+class _CountedStream:
+    """The part of an ``aiohttp.StreamReader`` that the transport calls."""
+
+    def __init__(self, stream: aiohttp.StreamReader, meter: Meter) -> None:
+        self._stream = stream
+        self._meter = meter
+
+    async def read(self, n: int) -> bytes:
+        chunk = await self._stream.read(n)
+        self._meter.received_bytes += len(chunk)
+        return chunk
 
 
 async def _slices(body: memoryview) -> AsyncIterator[memoryview]:

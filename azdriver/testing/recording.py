@@ -4,48 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from azure.core.pipeline.transport import AsyncHttpTransport
 
+from azdriver.azureblob.restoperation import operation_of
+from azdriver.azureblob.wire import TransportWrapper
+
 __all__ = ["RecordedRequest", "RecordingTransport", "TransportWrapper", "operation_of"]
-
-# The REST operation by method and the query or header that tells it from the others.
-# https://learn.microsoft.com/rest/api/storageservices/operations-on-blobs
-_BY_COMP = {
-    ("PUT", "appendblock"): "Append Block",
-    ("PUT", "block"): "Put Block",
-    ("PUT", "blocklist"): "Put Block List",
-    ("GET", "blocklist"): "Get Block List",
-    ("PUT", "copy"): "Abort Copy Blob",
-    ("POST", "batch"): "Blob Batch",
-    ("POST", "userdelegationkey"): "Get User Delegation Key",
-    ("GET", "list"): "List Blobs",
-}
-
-
-def operation_of(request: Any) -> str:
-    """The name of the REST operation that a request is, such as ``"Put Blob"``."""
-    query = parse_qs(urlsplit(request.url).query)
-    comp = query.get("comp", [""])[0]
-    if (request.method, comp) in _BY_COMP:
-        return _BY_COMP[request.method, comp]
-    if query.get("restype") == ["container"]:
-        return {"PUT": "Create Container", "DELETE": "Delete Container"}.get(
-            request.method, "Get Container Properties"
-        )
-    if request.method == "PUT":
-        if "x-ms-copy-source" in request.headers:
-            return "Copy Blob"
-        is_append = request.headers.get("x-ms-blob-type") == "AppendBlob"
-        return "Create Append Blob" if is_append else "Put Blob"
-    return {
-        "GET": "Get Blob",
-        "HEAD": "Get Blob Properties",
-        "DELETE": "Delete Blob",
-    }.get(request.method, f"{request.method} {comp}".strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +28,6 @@ class RecordedRequest:
     operation: str
     path: str
     sent_bytes: int
-
-
-class TransportWrapper(AsyncHttpTransport[Any, Any]):
-    """Hands everything on to another transport; subclasses look or interfere in ``send``."""
-
-    def __init__(self, inner: AsyncHttpTransport[Any, Any]) -> None:
-        self.inner = inner
-
-    async def send(self, request: Any, **options: Any) -> Any:
-        return await self.inner.send(request, **options)
-
-    async def open(self) -> None:
-        await self.inner.open()
-
-    async def close(self) -> None:
-        await self.inner.close()
-
-    async def __aenter__(self) -> Self:
-        await self.inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self.inner.__aexit__(exc_type, exc_value, traceback)
 
 
 class RecordingTransport(TransportWrapper):

@@ -60,6 +60,7 @@ WRONG = [
     *(("read_ranges_in_flight", n) for n in (0, -1)),
     *(("read_range_bytes", n) for n in (0, -1)),
     *(("connections", n) for n in (0, -1)),
+    *(("max_requests_in_flight", n) for n in (0, -1, 2.5, True)),
     *(("connect_timeout_seconds", n) for n in (0, -1.0, math.nan)),
     *(("pool_timeout_seconds", n) for n in (0, -1.0, math.nan)),
     *(("read_timeout_seconds", n) for n in (0, -1.0, math.nan)),
@@ -88,7 +89,13 @@ def test_a_wrong_option_is_named(parameter: str, value: object) -> None:
 
 
 def test_every_option_that_can_be_wrong_is_among_them() -> None:
-    flags = {"lean_lane", "legacy_root_prefix", "use_env_settings", "verify_tls"}
+    flags = {
+        "adaptive_limit",
+        "lean_lane",
+        "legacy_root_prefix",
+        "use_env_settings",
+        "verify_tls",
+    }
     elsewhere = {"retry", "api_version"}
     options = {field.name for field in dataclasses.fields(AzureBlobOptions)}
     assert options - flags - elsewhere == {parameter for parameter, _ in WRONG}
@@ -194,6 +201,7 @@ def test_a_slash_at_the_end_of_the_account_url_is_not_doubled() -> None:
         ("append_block_bytes", 1),
         ("read_range_bytes", 1),
         ("connections", 1),
+        ("max_requests_in_flight", 1),
     ],
 )
 def test_the_bounds_themselves_are_taken(parameter: str, value: int) -> None:

@@ -66,6 +66,8 @@ def test_every_parameter_reaches_its_option() -> None:
             "blockbytes": MIB,
             "blocksinflight": 2,
             "readrangesinflight": "1",
+            "maxrequestsinflight": "9",
+            "adaptivelimit": "false",
             "connecttimeout": "2s",
             "pooltimeout": "3s",
             "copypoll": "10ms",
@@ -98,6 +100,8 @@ def test_every_parameter_reaches_its_option() -> None:
         block_bytes=MIB,
         blocks_in_flight=2,
         read_ranges_in_flight=1,
+        max_requests_in_flight=9,
+        adaptive_limit=False,
         connect_timeout_seconds=2,
         pool_timeout_seconds=3,
         copy_poll_seconds=0.01,
@@ -319,7 +323,9 @@ def test_a_wrong_parameter_is_named_as_the_operator_wrote_it(
 
 
 def test_an_unknown_parameter_is_told_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match="accountkey, accountname, apiversion") as caught:
+    with pytest.raises(
+        ConfigurationError, match="accountkey, accountname, adaptivelimit"
+    ) as caught:
         options_from_parameters({**GIVEN, "accountnme": "account"})
     assert "rootdirectory" in caught.value.reason
 

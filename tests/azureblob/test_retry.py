@@ -28,6 +28,7 @@ from azdriver import AzureBlobDriver
 from azdriver.azureblob import RetrySettings
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.lean import LeanLane
+from azdriver.azureblob.regulator import Regulator
 from azdriver.azureblob.retry import (
     NotSentError,
     Retrier,
@@ -35,6 +36,7 @@ from azdriver.azureblob.retry import (
     is_ambiguous,
     retry_after_seconds,
 )
+from azdriver.azureblob.wire import Meter
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.faults import CannedResponse
 
@@ -105,9 +107,16 @@ class Harness:
         self, *script: Step, settings: RetrySettings = SETTINGS, jitter: float = 1.0
     ) -> None:
         self.time = FakeTime()
+        self.regulator = Regulator(1)
+        self.meter = Meter()
         self.transport = ScriptedTransport(*script)
         self.policy = RetryPolicy(
-            settings, clock=self.time, sleep=self.time.sleep, jitter=lambda: jitter
+            settings,
+            self.regulator,
+            self.meter,
+            clock=self.time,
+            sleep=self.time.sleep,
+            jitter=lambda: jitter,
         )
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
             self.transport, policies=[self.policy]
@@ -140,7 +149,7 @@ async def test_the_jitter_of_a_policy_is_not_always_the_same() -> None:
     waits = []
     for _ in range(20):
         clock = FakeTime()
-        policy = RetryPolicy(SETTINGS, clock=clock, sleep=clock.sleep)
+        policy = RetryPolicy(SETTINGS, Regulator(100), Meter(), clock=clock, sleep=clock.sleep)
         pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
             ScriptedTransport((503, "ServerBusy"), OK), policies=[policy]
         )
@@ -372,7 +381,7 @@ async def test_no_attempt_goes_on_past_the_deadline_over_all() -> None:
     settings = RetrySettings(retries=5, attempt_seconds=1000, total_seconds=0.2)
     transport = ScriptedTransport(stalled)
     pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
-        transport, policies=[RetryPolicy(settings)]
+        transport, policies=[RetryPolicy(settings, Regulator(100), Meter())]
     )
     began = time.monotonic()
     with pytest.raises(ServiceResponseTimeoutError):
@@ -465,7 +474,7 @@ class TestSettle:
 
     @pytest.fixture
     def retrier(self) -> Retrier:
-        return Retrier(RetrySettings(retries=2, first_delay_seconds=0.001))
+        return Retrier(RetrySettings(retries=2, first_delay_seconds=0.001), Meter())
 
     async def test_what_was_applied_is_not_sent_again(self, retrier: Retrier) -> None:
         sent = []
@@ -521,3 +530,40 @@ class TestSettle:
 
         with pytest.raises(NotSentError):
             await retrier.settle(send, look)
+
+
+async def test_the_wait_for_a_slot_counts_for_no_time_out() -> None:
+    """However long the queue is: what was waited is added to the deadline of all attempts."""
+    harness = Harness((503, "ServerBusy"), (200, ""))
+    assert harness.regulator.try_enter()
+    sending = asyncio.create_task(harness.send("PUT"))
+    await asyncio.sleep(0)
+    assert harness.transport.requests == []
+    harness.time.now += 10 * SETTINGS.total_seconds
+    harness.regulator.leave(harness.regulator.window, False)
+    assert (await sending).status_code == 200
+    assert len(harness.transport.requests) == 2
+    assert harness.regulator.in_flight == 0
+    assert (harness.meter.retries, harness.meter.throttled) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "is_refusal"),
+    [
+        (503, "ServerBusy", True),
+        (503, "", True),
+        (429, "TooManyRequests", True),
+        (500, "OperationTimedOut", True),
+        (500, "InternalError", False),
+        (404, "BlobNotFound", False),
+        (200, "", False),
+    ],
+)
+async def test_what_the_regulator_takes_for_a_refusal(
+    status: int, code: str, is_refusal: bool
+) -> None:
+    harness = Harness((status, code), settings=RetrySettings(retries=0))
+    await harness.send("PUT")
+    assert harness.meter.throttled == is_refusal
+    assert harness.regulator.window == is_refusal
+    assert harness.regulator.in_flight == 0

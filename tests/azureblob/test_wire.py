@@ -125,8 +125,15 @@ async def test_request_budget(
     if "600" in case:
         await fill(filled, [f"/tree/{number}" for number in range(600)])
         requests.clear()
+    before = filled.stats()
     await call(filled)
+    after = filled.stats()
     assert dict(Counter(request.operation for request in requests)) == budget
+    # The driver's own counters say the same.
+    assert dict(Counter(after.requests) - Counter(before.requests)) == budget
+    sent = sum(request.sent_bytes for request in requests)
+    assert after.sent_bytes - before.sent_bytes == sent
+    assert (after.retries, after.throttled, after.requests_in_flight) == (0, 0, 0)
 
 
 async def fill(driver: AzureBlobDriver, paths: list[str]) -> None:
