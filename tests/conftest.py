@@ -26,6 +26,7 @@ from azdriver.testing.azurite import AzuriteServer, azurite
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
 
 LABS = (
+    "azureblob/migration/test_faults.py",
     "azureblob/test_sweep.py",
     "histories",
     "hostile",

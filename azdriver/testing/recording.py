@@ -23,7 +23,9 @@ _BY_COMP = {
     ("POST", "batch"): "Blob Batch",
     ("POST", "userdelegationkey"): "Get User Delegation Key",
     ("GET", "list"): "List Blobs",
+    ("GET", "tags"): "Get Blob Tags",
 }
+_PROPERTIES_OF = {"account": "Get Account Information", "service": "Get Blob Service Properties"}
 
 
 def operation_of(request: Any) -> str:
@@ -32,6 +34,8 @@ def operation_of(request: Any) -> str:
     comp = query.get("comp", [""])[0]
     if (request.method, comp) in _BY_COMP:
         return _BY_COMP[request.method, comp]
+    if comp == "properties" and request.method == "GET":
+        return _PROPERTIES_OF.get(query.get("restype", [""])[0], "GET properties")
     if query.get("restype") == ["container"]:
         return {"PUT": "Create Container", "DELETE": "Delete Container"}.get(
             request.method, "Get Container Properties"
