@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from otel_recording import RecordedTelemetry
 
 LABS = (
+    "azureblob/migration/test_faults.py",
     "azureblob/test_sweep.py",
     "histories",
     "hostile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from azure.core import MatchConditions
@@ -28,7 +29,7 @@ from azdriver.contract import FileInfo
 from azdriver.errors import BackendError, ConcurrentWriteError, PreconditionFailedError
 from azdriver.paths import StoragePath
 
-__all__ = ["get_content", "put_content"]
+__all__ = ["Upload", "get_content", "put_content"]
 
 
 async def get_content(clients: Clients, path: StoragePath, name: BlobName) -> bytes:
@@ -101,7 +102,7 @@ async def put_content(
                 await clients.retrier.pause(attempt)
                 continue
             seen = None
-        upload = _Upload(clients, path, name, content, seen)
+        upload = Upload(clients, path, name, content, seen)
         if if_match is not None:
             upload.require("if_match")
         elif if_absent:
@@ -125,7 +126,7 @@ def _require(
         raise PreconditionFailedError(DRIVER_NAME, path, "if_match")
 
 
-class _Upload:
+class Upload:
     """One Put Blob, sent until it is known what became of it.
 
     It is first sent on the condition that what is there is still what was seen: of requests over
@@ -141,13 +142,30 @@ class _Upload:
         name: BlobName,
         content: bytes,
         seen: BlobHead | None,
+        *,
+        write_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
+        """
+        Args:
+            clients: what to talk through.
+            path: for errors.
+            name: which blob.
+            content: all of it.
+            seen: what was there.
+            write_id: by which it is recognised; None for a new one.
+            metadata: further metadata.
+            arguments: further ones of the SDK's ``upload_blob``.
+        """
         self._clients = clients
         self._path = path
         self._name = name
         self._content = content
         self._seen_etag = None if seen is None else seen.etag
-        self._write_id = new_write_id()
+        self._write_id = write_id or new_write_id()
+        self._metadata = {**(metadata or {}), WRITE_ID: self._write_id}
+        self._arguments = dict(arguments or {})
         self._caller_condition: str | None = None
         self._is_conditional = True
         self._resent = False
@@ -187,7 +205,7 @@ class _Upload:
             conditions["etag"] = self._seen_etag or ""
             conditions["match_condition"] = MatchConditions.IfNotModified
         answer = await self._clients.blob(self._name).upload_blob(
-            self._content, metadata={WRITE_ID: self._write_id}, **conditions
+            self._content, metadata=self._metadata, **self._arguments, **conditions
         )
         if answer["last_modified"] is None:
             raise DecodeError("malformed answer: no Last-Modified")

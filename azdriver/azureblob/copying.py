@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -21,14 +22,13 @@ from azdriver.azureblob.blobs import (
 )
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.evidence import Evidence
-from azdriver.azureblob.lane import BlobHead
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
 from azdriver.azureblob.translate import error_code, status_of, translated
 from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
-__all__ = ["move"]
+__all__ = ["BlobCopy", "delete_source", "move"]
 
 
 async def move(
@@ -51,23 +51,27 @@ async def move(
             raise PathNotFoundError(DRIVER_NAME, source_path)
         if source_name == dest_name:
             return
-        copy = _Copy(clients, source_path, source_name, seen, dest_name)
+        copy = BlobCopy(clients, source_path, source_name, seen.etag, seen.metadata, dest_name)
         with translated(dest_path, "move"):
             await copy.run()
-        await _delete_source(clients, source_path, source_name, seen)
+        await delete_source(clients, source_path, source_name, seen.etag)
 
 
-async def _delete_source(
-    clients: Clients, path: StoragePath, name: BlobName, copied: BlobHead
-) -> None:
+async def delete_source(clients: Clients, path: StoragePath, name: BlobName, copied: str) -> None:
+    """Delete a blob that was copied, if its ETag is still that of what was copied.
+
+    Raises:
+        ConcurrentWriteError: it is another version by now, and was kept.
+        AzureError: it is leased or has snapshots, or its deletion was refused.
+    """
     for attempt in range(MAX_LOOKS):
-        deleted = await delete_if_unchanged(clients, name, copied.etag)
+        deleted = await delete_if_unchanged(clients, name, copied)
         if deleted:
             return
         now = await clients.lane.head(name)
         if now is None:
             return
-        if not same_etag(now.etag, copied.etag):
+        if not same_etag(now.etag, copied):
             raise ConcurrentWriteError(
                 DRIVER_NAME, path, "overwritten while it was moved; copied and kept"
             )
@@ -77,7 +81,7 @@ async def _delete_source(
     raise ConcurrentWriteError(DRIVER_NAME, path, "copied, but it could not be deleted")
 
 
-class _Copy:
+class BlobCopy:
     """One copy within the container, sent until it is known what became of it."""
 
     def __init__(
@@ -85,18 +89,42 @@ class _Copy:
         clients: Clients,
         source_path: StoragePath,
         source_name: BlobName,
-        source: BlobHead,
+        source_etag: str,
+        metadata: Mapping[str, str],
         dest_name: BlobName,
+        *,
+        write_id: str | None = None,
+        only_if_absent: bool = False,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
+        """
+        Args:
+            clients: what to talk through.
+            source_path: for errors.
+            source_name: what to copy.
+            source_etag: which version of it.
+            metadata: the copy's.
+            dest_name: where to.
+            write_id: by which the copy is recognised; None for a new one.
+            only_if_absent: where anything is there, the service's refusal is raised.
+            arguments: further ones of the SDK's ``start_copy_from_url``.
+        """
         self._clients = clients
         self._source_path = source_path
         self._source_url = clients.blob(source_name).url
-        self._source = source
+        self._source_etag = source_etag
+        self._write_id = write_id or new_write_id()
+        # With metadata of its own a copy does not take the source's: hand those on.
+        self._metadata = {**metadata, WRITE_ID: self._write_id}
+        self._arguments = dict(arguments or {})
         self._dest_name = dest_name
         self._dest = clients.blob(dest_name)
-        self._write_id = new_write_id()
         self._evidence = Evidence(clients, dest_name)
-        self._onto: dict[str, Any] = {}  # the conditions on the destination
+        self._only_if_absent = only_if_absent
+        # The conditions on the destination.
+        self._onto: dict[str, Any] = (
+            {"match_condition": MatchConditions.IfMissing} if only_if_absent else {}
+        )
         self._resent = False
 
     async def run(self) -> None:
@@ -107,7 +135,8 @@ class _Copy:
             except HttpResponseError as error:
                 # The service wants the same type of a blob that is overwritten (Azurite does
                 # not). The source is known to be there, so what is in the way can go.
-                if error.status_code != 409 or error_code(error) != "InvalidBlobType":
+                is_type = error.status_code == 409 and error_code(error) == "InvalidBlobType"
+                if self._only_if_absent or not is_type:
                     raise
                 in_the_way = await self._clients.lane.head(self._dest_name)
                 if in_the_way is not None and not await delete_if_unchanged(
@@ -123,15 +152,14 @@ class _Copy:
         )
 
     async def _send(self) -> tuple[str, str]:
-        # With metadata of its own a copy does not take the source's: hand those on.
-        metadata = {**self._source.metadata, WRITE_ID: self._write_id}
         try:
             answer: dict[str, Any] = await self._dest.start_copy_from_url(
                 self._source_url,
-                metadata=metadata,
-                source_etag=self._source.etag,
+                metadata=self._metadata,
+                source_etag=self._source_etag,
                 source_match_condition=MatchConditions.IfNotModified,
                 **self._onto,
+                **self._arguments,
             )
         except HttpResponseError as error:
             is_gone = error_code(error) == "CannotVerifyCopySource" or status_of(error) == 404
@@ -161,6 +189,8 @@ class _Copy:
             if self._clients.options.retry.raise_if_unsure:
                 raise self._failed("the copy's answer was lost, and nothing is there")
             self._onto = {"match_condition": MatchConditions.IfMissing}
+        elif self._only_if_absent:
+            raise self._unsure()
         elif was_there or same_etag(now.etag, self._onto.get("etag")):
             self._onto = {
                 "etag": now.etag,

@@ -17,6 +17,11 @@ _BY_COMP: Final = {
     ("POST", "batch"): "Blob Batch",
     ("POST", "userdelegationkey"): "Get User Delegation Key",
     ("GET", "list"): "List Blobs",
+    ("GET", "tags"): "Get Blob Tags",
+}
+_PROPERTIES_OF: Final = {
+    "account": "Get Account Information",
+    "service": "Get Blob Service Properties",
 }
 _ON_BLOB: Final = {"GET": "Get Blob", "HEAD": "Get Blob Properties", "DELETE": "Delete Blob"}
 _ON_CONTAINER: Final = {"PUT": "Create Container", "DELETE": "Delete Container"}
@@ -32,7 +37,10 @@ def operation_of(request: Any) -> str:
     comp = _parameter(query, "comp")
     if comp and (method, comp) in _BY_COMP:
         return _BY_COMP[method, comp]
-    if _parameter(query, "restype") == "container":
+    restype = _parameter(query, "restype")
+    if comp == "properties" and method == "GET" and restype in _PROPERTIES_OF:
+        return _PROPERTIES_OF[restype]
+    if restype == "container":
         return _ON_CONTAINER.get(method, "Get Container Properties")
     if method == "PUT":
         if "x-ms-copy-source" in request.headers:

@@ -34,7 +34,7 @@ class Layout:
 LAYOUTS = [
     Layout("", False, ""),
     Layout("some/root", False, "some/root/"),
-    Layout("/some/root/", False, "some/root/"),
+    Layout("//some/root//", False, "some/root/"),
     Layout("", True, "/"),
     Layout("some/root", True, "/some/root/"),
 ]
@@ -202,3 +202,101 @@ async def test_names_that_are_no_paths_are_not_returned(
     async with LAYOUTS[3].driver(azurite_server, container) as legacy:
         assert await legacy.list("/") == ["/a"]
         assert [info.path async for info in legacy.walk("/")] == ["/a", "/a/b"]
+
+
+REGISTRY = "/docker/registry/v2"
+LINK = f"{REGISTRY}/repositories/alpine/_manifests/tags/latest/current/link"
+DATA = f"{REGISTRY}/blobs/sha256/ab/abcd/data"
+UPLOAD = f"{REGISTRY}/repositories/alpine/_uploads/0-1/data"
+STARTED = f"{REGISTRY}/repositories/alpine/_uploads/0-1/startedat"
+
+
+async def registry_of_2016(sdk: ContainerClient, base: str) -> None:
+    """All by append blobs, in blocks of 4 MiB at most."""
+    for path, content in (
+        (LINK, b"sha256:abcd"),
+        (DATA, b"layer"),
+        (UPLOAD, b"la"),
+        (STARTED, b"2016"),
+    ):
+        blob = sdk.get_blob_client(base + path[1:])
+        await blob.create_append_blob()
+        for byte in content:
+            await blob.append_block(bytes([byte]))
+
+
+async def registry_of_today(sdk: ContainerClient, base: str) -> None:
+    """Contents by block blobs, streams by append blobs."""
+    for path, content in ((LINK, b"sha256:0123"), (STARTED, b"2026")):
+        await sdk.upload_blob(base + path[1:], content)
+    for path, content in ((DATA, b"newer layer"), (UPLOAD, b"new")):
+        blob = sdk.get_blob_client(base + path[1:])
+        await blob.create_append_blob()
+        await blob.append_block(content)
+
+
+@pytest.mark.parametrize("two", [LAYOUTS[0], LAYOUTS[1]], ids=lambda layout: repr(layout.base))
+async def test_one_container_holds_a_registry_of_each_go_driver(
+    azurite_server: AzuriteServer, container: str, sdk: ContainerClient, two: Layout
+) -> None:
+    old, new = LAYOUTS[3], two
+    await registry_of_2016(sdk, old.base)
+    await registry_of_today(sdk, new.base)
+    async with (
+        old.driver(azurite_server, container) as first,
+        new.driver(azurite_server, container) as second,
+    ):
+        paths = sorted([LINK, DATA, UPLOAD, STARTED])
+        for driver, link, layer in (
+            (first, b"sha256:abcd", b"layer"),
+            (second, b"sha256:0123", b"newer layer"),
+        ):
+            assert await driver.list("/") == ["/docker"]
+            assert await driver.list(f"{REGISTRY}/repositories/alpine") == [
+                f"{REGISTRY}/repositories/alpine/_manifests",
+                f"{REGISTRY}/repositories/alpine/_uploads",
+            ]
+            walked = [info async for info in driver.walk("/")]
+            assert sorted(info.path for info in walked if not info.is_dir) == paths
+            assert await driver.get_content(LINK) == link
+            assert (await driver.stat(DATA)).size == len(layer)
+            async with driver.reader(DATA, 3) as reader:
+                assert await reader.read() == layer[3:]
+        # An upload is finished, moved to its place, and its traces deleted, as a registry does it.
+        async with first.writer(UPLOAD, append=True) as writer:
+            assert writer.size == 2
+            await writer.write(b"yer")
+            await writer.commit()
+        await first.move(UPLOAD, DATA)
+        await first.delete(f"{REGISTRY}/repositories/alpine/_uploads/0-1")
+        await first.put_content(LINK, b"sha256:ef01")
+        assert await first.get_content(DATA) == b"layer"
+        assert sorted([info.path async for info in first.walk("/") if not info.is_dir]) == sorted(
+            [LINK, DATA]
+        )
+        # Nothing of the other has changed.
+        assert [await second.get_content(path) for path in (LINK, DATA, UPLOAD, STARTED)] == [
+            b"sha256:0123",
+            b"newer layer",
+            b"new",
+            b"2026",
+        ]
+        await second.delete("/docker")
+        assert sorted(await raw_names(sdk)) == sorted([LINK, DATA])
+
+
+async def test_page_blobs_of_others_are_read_moved_and_deleted(
+    sdk: ContainerClient, layout: Layout, laid_out: AzureBlobDriver
+) -> None:
+    page = b"p" * 512
+    blob = sdk.get_blob_client(f"{layout.base}disks/page")
+    await blob.create_page_blob(512)
+    await blob.upload_page(page, offset=0, length=512)
+    assert await laid_out.get_content("/disks/page") == page
+    assert (await laid_out.stat("/disks/page")).size == 512
+    await laid_out.move("/disks/page", "/disks/moved")
+    assert await raw_content(sdk, f"{layout.base}disks/moved") == page
+    await laid_out.put_content("/disks/moved", b"content")
+    assert await laid_out.get_content("/disks/moved") == b"content"
+    await laid_out.delete("/disks")
+    assert await raw_names(sdk) == []

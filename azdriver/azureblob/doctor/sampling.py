@@ -1,0 +1,187 @@
+"""The blobs of a container, or a sample of them that no layout is missing from."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from typing import Final, NamedTuple
+
+from azure.storage.blob import BlobProperties
+
+from azdriver.azureblob.client import Clients
+from azdriver.azureblob.doctor.diagnosis import BlobCounts, LayoutCount
+from azdriver.azureblob.inventory import blob_type_of, inventory
+from azdriver.azureblob.legacy import REGISTRY, is_legacy_content
+from azdriver.azureblob.migration.backups import BACKUPS
+from azdriver.paths import is_path
+
+__all__ = ["Sample", "sample_blobs", "whole_container"]
+
+MAX_DIRECTORIES: Final = 24
+"""At the top, that are looked into; a registry's parts come in addition."""
+
+PAGE_BLOBS: Final = 1000
+MAX_EXAMPLES: Final = 5
+INCLUDE: Final = ("metadata", "snapshots", "uncommittedblobs")
+
+_TREE: Final = re.compile(rf"(/?)((?:[^/]+/)*?){re.escape(REGISTRY)}")
+
+
+class _Base(NamedTuple):
+    """What the names of a layout start with."""
+
+    legacy: bool
+    root: str
+    registry: bool
+
+
+class Sample:
+    """Counts blobs as they come."""
+
+    def __init__(self) -> None:
+        self.is_whole = True
+        self.first: BlobProperties | None = None
+        self._counts: Counter[str] = Counter()
+        self._types: Counter[str] = Counter()
+        self._examples: defaultdict[str, list[str]] = defaultdict(list)
+        self._bases: Counter[_Base] = Counter()
+        self._bytes: Counter[_Base] = Counter()
+        self._tops: set[str] = set()
+        self._seen: set[str] = set()
+
+    def add(self, blob: BlobProperties, *, may_come_again: bool = False) -> None:
+        """
+        Args:
+            blob: as a listing has it.
+            may_come_again: in a sample, whose parts overlap.
+        """
+        if may_come_again:
+            key = f"{blob.name}\0{blob.snapshot or ''}"
+            if key in self._seen:
+                return
+            self._seen.add(key)
+        if blob.name.startswith(BACKUPS):
+            self._note("backups", blob.name)
+            return
+        if blob.snapshot:
+            self._note("snapshots", blob.name)
+            return
+        path = blob.name if blob.name.startswith("/") else f"/{blob.name}"
+        if not is_path(path):
+            self._note("no_paths", blob.name)
+            return
+        kind = blob_type_of(blob)
+        if kind == "BlockBlob" and _is_uncommitted(blob):
+            self._note("uncommitted", blob.name)
+            return
+        self.first = self.first or blob
+        self._counts["blobs"] += 1
+        self._counts["size_bytes"] += blob.size
+        self._types[kind] += 1
+        if kind == "AppendBlob":
+            is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
+            self._note("legacy_contents" if is_legacy else "streams", blob.name)
+        if blob.lease.state == "leased":
+            self._note("leased", blob.name)
+        base = _base_of(blob.name)
+        self._bases[base] += 1
+        self._bytes[base] += blob.size
+        self._tops.add(blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else "")
+
+    def _note(self, what: str, name: str) -> None:
+        self._counts[what] += 1
+        if len(self._examples[what]) < MAX_EXAMPLES:
+            self._examples[what].append(name)
+
+    @property
+    def registries(self) -> list[str]:
+        """What the names of each registry's tree start with."""
+        return [
+            ("/" if base.legacy else "") + (f"{base.root}/" if base.root else "") + REGISTRY
+            for base in self._bases
+            if base.registry
+        ]
+
+    @property
+    def only_directory(self) -> str:
+        """The one directory at the top that all names begin with; ``""`` if there are several."""
+        return next(iter(self._tops)) if len(self._tops) == 1 else ""
+
+    def counts(self) -> BlobCounts:
+        return BlobCounts(
+            **self._counts,
+            is_whole=self.is_whole,
+            types=dict(self._types),
+            examples={what: tuple(names) for what, names in self._examples.items()},
+        )
+
+    def layouts(self) -> tuple[LayoutCount, ...]:
+        return tuple(
+            LayoutCount(
+                root_directory=base.root,
+                legacy_root_prefix=base.legacy,
+                registry=base.registry,
+                blobs=blobs,
+                size_bytes=self._bytes[base],
+            )
+            for base, blobs in self._bases.most_common()
+        )
+
+
+def _base_of(name: str) -> _Base:
+    tree = _TREE.match(name)
+    if tree is not None:
+        return _Base(bool(tree[1]), tree[2].rstrip("/"), registry=True)
+    return _Base(name.startswith("/"), "", registry=False)
+
+
+def _is_uncommitted(blob: BlobProperties) -> bool:
+    # Put Blob and Put Block List set a content type, even where the caller did not.
+    return blob.size == 0 and not blob.content_settings.content_type
+
+
+async def whole_container(clients: Clients) -> Sample:
+    """Every blob: a request per 5,000."""
+    sample = Sample()
+    async for page in inventory(clients, "", include=INCLUDE):
+        for blob in page.blobs:
+            sample.add(blob)
+    return sample
+
+
+async def sample_blobs(clients: Clients) -> Sample:
+    """The first blobs of each directory at the top, and of each part of a registry.
+
+    Not the first blobs of the container, which are of one layout alone: all names with a leading
+    slash come before the others. At most some 60 requests.
+    """
+    sample = Sample()
+    await _add_first(clients, sample, "")
+    if sample.is_whole:
+        return sample
+    directories: list[str] = []
+    # One level: snapshots can be listed in a flat listing only.
+    async for page in inventory(
+        clients, "", delimiter="/", include=("metadata", "uncommittedblobs"), page_blobs=PAGE_BLOBS
+    ):
+        for blob in page.blobs:
+            sample.add(blob, may_come_again=True)
+        directories += page.prefixes
+        break
+    # The legacy root is one directory to the service; so are backups, which are counted too.
+    directories.sort(key=lambda name: (name not in ("/", BACKUPS, "docker/"), name))
+    for directory in directories[:MAX_DIRECTORIES]:
+        await _add_first(clients, sample, directory)
+    for tree in sample.registries[:MAX_DIRECTORIES]:
+        for part in ("blobs/", "repositories/"):
+            await _add_first(clients, sample, tree + part)
+    return sample
+
+
+async def _add_first(clients: Clients, sample: Sample, prefix: str) -> None:
+    async for page in inventory(clients, prefix, include=INCLUDE, page_blobs=PAGE_BLOBS):
+        for blob in page.blobs:
+            sample.add(blob, may_come_again=True)
+        if not page.is_last:
+            sample.is_whole = False
+        break

@@ -1,0 +1,146 @@
+"""What a migration would do, from listings alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import aiohttp
+from azure.storage.blob import BlobProperties
+
+from azdriver.azureblob.client import Clients, WrapTransport
+from azdriver.azureblob.inventory import blob_type_of, inventory
+from azdriver.azureblob.migration.backups import BACKUPS
+from azdriver.azureblob.migration.marks import Mark
+from azdriver.azureblob.migration.report import COUNTS, MAX_INCIDENTS, Incident, Kind, MigrationPlan
+from azdriver.azureblob.migration.routes import NoRoute, Route, Routes
+from azdriver.azureblob.migration.settings import MigrationSettings
+from azdriver.azureblob.options import AzureBlobOptions
+from azdriver.azureblob.translate import translated
+
+__all__ = ["plan_migration"]
+
+
+async def plan_migration(
+    options: AzureBlobOptions,
+    settings: MigrationSettings | None = None,
+    *,
+    progress: Callable[[int], None] | None = None,
+    session: aiohttp.ClientSession | None = None,
+    wrap_transport: WrapTransport | None = None,
+) -> MigrationPlan:
+    """What :func:`migrate` would do; a request per 5,000 blobs, which changes nothing.
+
+    Args:
+        options: the layout that the blobs are to get.
+        settings: the layout that they have, and what is to be converted.
+        progress: is told how many blobs were looked at.
+        session: as the driver's.
+        wrap_transport: as the driver's.
+
+    Raises:
+        StorageDriverError: the container could not be listed.
+    """
+    clients = Clients(options, session, wrap_transport)
+    try:
+        with translated("", "plan_migration"):
+            return await _Planning(clients, settings or MigrationSettings(), progress).run()
+    finally:
+        await clients.close()
+
+
+class _Planning:
+    def __init__(
+        self,
+        clients: Clients,
+        settings: MigrationSettings,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._clients = clients
+        self._settings = settings
+        self._routes = Routes(clients.options, settings)
+        self._progress = progress
+        self._listed = 0
+        self._counts: Counter[str] = Counter()
+        self._incidents: list[Incident] = []
+
+    async def run(self) -> MigrationPlan:
+        async for page in inventory(self._clients, BACKUPS):
+            self._counts["unfinished"] += len(page.blobs)
+        routes = self._routes
+        is_one = routes.source_prefix == routes.dest_prefix
+        in_place = self._of_layout(routes.dest_prefix, moves=False)
+        moving = self._of_layout(routes.source_prefix, moves=True)
+        async with aclosing(in_place), aclosing(moving):
+            # Both in the order of the paths, so that what meets at a name is found in passing.
+            there = await anext(in_place, None)
+            if not is_one:
+                async for route, blob in moving:
+                    while there is not None and there[0].path < route.path:
+                        self._stays(*there)
+                        there = await anext(in_place, None)
+                    is_there = there is not None and there[0].path == route.path
+                    self._moves(route, blob, there[1] if there is not None and is_there else None)
+            while there is not None:
+                self._stays(*there)
+                there = await anext(in_place, None)
+        return MigrationPlan(**self._counts, incidents=tuple(self._incidents))
+
+    async def _of_layout(
+        self, prefix: str, *, moves: bool
+    ) -> AsyncGenerator[tuple[Route, BlobProperties], None]:
+        async for page in inventory(self._clients, prefix):
+            for blob in page.blobs:
+                route = self._routes.of(blob.name)
+                if isinstance(route, Route):
+                    if route.is_move is moves:
+                        yield route, blob
+                elif isinstance(route, NoRoute) and (
+                    moves or self._routes.source_prefix == self._routes.dest_prefix
+                ):
+                    self._incident("skipped", blob.name, "", route.reason)
+            self._listed += len(page.blobs)
+            if self._progress is not None:
+                self._progress(self._listed)
+
+    def _stays(self, route: Route, blob: BlobProperties) -> None:
+        if self._is_converted(route, blob):
+            self._counts["conversions"] += 1
+            self._counts["conversion_bytes"] += blob.size
+            self._counts["leased"] += blob.lease.state == "leased"
+        else:
+            self._counts["in_place"] += 1
+
+    def _moves(self, route: Route, blob: BlobProperties, there: BlobProperties | None) -> None:
+        if there is not None:
+            mark = Mark.on(there)
+            is_ours = mark is not None and mark.name == Mark.of(blob).name
+            if is_ours and mark is not None and there.size == mark.size:
+                self._counts["unfinished"] += 1
+            elif _differ(blob, there):
+                reason = "another content is at its new name"
+                self._incident("conflict", blob.name, route.dest, reason)
+                return
+            else:
+                self._counts["to_compare"] += 1
+        self._counts["moves"] += 1
+        self._counts["move_bytes"] += blob.size
+        self._counts["leased"] += blob.lease.state == "leased"
+        if self._is_converted(route, blob):
+            self._counts["conversions"] += 1
+            self._counts["conversion_bytes"] += blob.size
+
+    def _is_converted(self, route: Route, blob: BlobProperties) -> bool:
+        return self._routes.is_converted(route.path, blob_type_of(blob), blob.size, blob.metadata)
+
+    def _incident(self, kind: Kind, name: str, dest: str, reason: str) -> None:
+        self._counts[COUNTS[kind]] += 1
+        if self._counts[COUNTS[kind]] <= MAX_INCIDENTS:
+            self._incidents.append(Incident(kind, name, dest, reason))
+
+
+def _differ(one: BlobProperties, other: BlobProperties) -> bool:
+    """Whether two blobs certainly have different contents."""
+    md5s = one.content_settings.content_md5, other.content_settings.content_md5
+    return one.size != other.size or bool(md5s[0] and md5s[1] and md5s[0] != md5s[1])

@@ -1,0 +1,269 @@
+"""A migration: the listing, and the tasks that work on what it finds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal, NamedTuple
+
+import aiohttp
+from azure.storage.blob import BlobProperties
+
+from azdriver.azureblob.client import Clients, WrapTransport
+from azdriver.azureblob.inventory import blob_type_of, inventory
+from azdriver.azureblob.migration.backups import (
+    BACKUPS,
+    backup_name,
+    convert_in_place,
+    finish_backup,
+    name_of_backup,
+)
+from azdriver.azureblob.migration.outcome import Outcome
+from azdriver.azureblob.migration.relocating import relocate
+from azdriver.azureblob.migration.report import (
+    COUNTS,
+    MAX_INCIDENTS,
+    Incident,
+    Kind,
+    MigrationProgress,
+    MigrationReport,
+)
+from azdriver.azureblob.migration.routes import NoRoute, Route, Routes
+from azdriver.azureblob.migration.settings import MigrationSettings
+from azdriver.azureblob.naming import BlobName
+from azdriver.azureblob.options import AzureBlobOptions
+from azdriver.azureblob.tokens import NoTokenError
+from azdriver.azureblob.translate import translated
+from azdriver.errors import BackendError, StorageDriverError
+from azdriver.paths import StoragePath
+
+__all__ = ["migrate"]
+
+# What would end every further step as well.
+_FATAL_STATUSES: Final = frozenset({401, 403})
+_FATAL_CODES: Final = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "AccountIsDisabled"})
+
+
+async def migrate(
+    options: AzureBlobOptions,
+    settings: MigrationSettings | None = None,
+    *,
+    progress: Callable[[MigrationProgress], None] | None = None,
+    session: aiohttp.ClientSession | None = None,
+    wrap_transport: WrapTransport | None = None,
+) -> MigrationReport:
+    """Give the blobs of a container the names, and the types, that drivers of today expect.
+
+    It may be killed, or cancelled, at any point; the next run finishes what this one began. It
+    may run beside readers and writers, and beside another migration: nothing is deleted that is
+    not what was copied, nothing overwritten. A blob that becomes a block blob under its own name
+    is gone for a moment. Writers of the old layout are best stopped: what they write meanwhile
+    waits for another run, and an upload that moves cannot be gone on with under its old name.
+
+    Args:
+        options: the layout that the blobs are to get.
+        settings: the layout that they have, and what is to be converted.
+        progress: is called after each blob.
+        session: as the driver's.
+        wrap_transport: as the driver's.
+
+    Returns:
+        What was done, and what was left and why.
+
+    Raises:
+        StorageDriverError: the container could not be listed.
+    """
+    clients = Clients(options, session, wrap_transport)
+    try:
+        return await _Run(clients, settings or MigrationSettings(), progress).run()
+    finally:
+        await clients.close()
+
+
+class _Job(NamedTuple):
+    """One blob to be worked on."""
+
+    name: str
+    dest: str
+    size: int
+    kind: Literal["move", "convert", "finish"]
+    is_converted: bool
+    work: Callable[[], Awaitable[Outcome]]
+
+
+class _Run:
+    def __init__(
+        self,
+        clients: Clients,
+        settings: MigrationSettings,
+        progress: Callable[[MigrationProgress], None] | None,
+    ) -> None:
+        self._clients = clients
+        self._settings = settings
+        self._routes = Routes(clients.options, settings)
+        self._progress = progress
+        # Short, so that the listing does not run ahead of the work.
+        self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue(settings.parallel)
+        self._counts: Counter[str] = Counter()
+        self._incidents: list[Incident] = []
+        self._listed = self._found = self._done = self._done_bytes = 0
+        self._is_listed = False
+        self._stopped: str | None = None
+
+    async def run(self) -> MigrationReport:
+        # What an earlier run has left comes first, and to its end: the listing may find it.
+        await self._phase(self._list_backups)
+        await self._phase(self._list_blobs)
+        self._is_listed = True
+        self._tell()
+        return MigrationReport(
+            **self._counts, incidents=tuple(self._incidents), stopped=self._stopped
+        )
+
+    async def _phase(self, list_jobs: Callable[[], Awaitable[None]]) -> None:
+        failure: StorageDriverError | None = None
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._settings.parallel):
+                group.create_task(self._work())
+            try:
+                with translated("", "migrate"):
+                    await list_jobs()
+            except StorageDriverError as error:
+                failure = error
+            for _ in range(self._settings.parallel):
+                await self._jobs.put(None)
+        if failure is not None:
+            raise failure
+
+    async def _list_backups(self) -> None:
+        async for page in inventory(self._clients, BACKUPS):
+            for backup in page.blobs:
+                name = name_of_backup(backup)
+                if name is None:
+                    self._left("skipped", backup.name, "", "it is no backup of a migration")
+                else:
+                    await self._add(self._finish(name, backup))
+
+    async def _list_blobs(self) -> None:
+        for prefix in self._routes.prefixes():
+            with_snapshots = ""
+            async for page in inventory(self._clients, prefix, include=("metadata", "snapshots")):
+                for blob in page.blobs:
+                    if self._stopped is not None:
+                        return
+                    if blob.snapshot:
+                        with_snapshots = blob.name  # they come before the blob itself
+                        continue
+                    self._listed += 1
+                    await self._consider(blob, has_snapshots=blob.name == with_snapshots)
+
+    async def _consider(self, blob: BlobProperties, *, has_snapshots: bool) -> None:
+        route = self._routes.of(blob.name)
+        if route is None:
+            return
+        if isinstance(route, NoRoute):
+            self._left("skipped", blob.name, "", route.reason)
+            return
+        convert = self._routes.is_converted(
+            route.path, blob_type_of(blob), blob.size, blob.metadata
+        )
+        if not route.is_move and not convert:
+            self._counts["in_place"] += 1
+        elif has_snapshots:
+            # The service would not delete it; to delete the snapshots is not ours to decide.
+            self._left("failed", route.source, route.dest, "it has snapshots")
+        else:
+            await self._add(self._migration(route, blob.size, convert=convert))
+
+    def _finish(self, name: BlobName, backup: BlobProperties) -> _Job:
+        async def work() -> Outcome:
+            # For errors; by the layout alone, which may be another one, it has no path.
+            return await finish_backup(self._clients, StoragePath(name), name, backup)
+
+        return _Job(name, backup.name, backup.size, "finish", True, work)
+
+    def _migration(self, route: Route, size: int, *, convert: bool) -> _Job:
+        async def work() -> Outcome:
+            if route.is_move:
+                return await relocate(self._clients, route, convert=convert)
+            return await convert_in_place(self._clients, route.path, route.source)
+
+        dest = route.dest if route.is_move else backup_name(route.source)
+        return _Job(route.source, dest, size, "move" if route.is_move else "convert", convert, work)
+
+    async def _add(self, job: _Job) -> None:
+        self._found += 1
+        await self._jobs.put(job)
+
+    async def _work(self) -> None:
+        while (job := await self._jobs.get()) is not None:
+            if self._stopped is not None:
+                continue
+            await self._do(job)
+            self._done += 1
+            self._done_bytes += job.size
+            self._tell()
+
+    async def _do(self, job: _Job) -> None:
+        try:
+            with translated(job.name, "migrate"):
+                outcome = await job.work()
+        except StorageDriverError as error:
+            self._left("failed", job.name, job.dest, str(error))
+            if _is_fatal(error):
+                self._stopped = str(error)
+            return
+        match outcome:
+            case "done":
+                self._counts["moved"] += job.kind == "move"
+                self._counts["finished"] += job.kind == "finish"
+                self._counts["converted"] += job.is_converted
+                self._counts["migrated_bytes"] += job.size
+            case "in place":
+                self._counts["in_place"] += 1
+            case "gone":
+                self._counts["gone"] += 1
+            case "changed":
+                self._left("changed", job.name, job.dest, "others keep writing it")
+            case "conflict" if job.kind == "move":
+                self._left("conflict", job.name, job.dest, "another content is at its new name")
+            case "conflict":
+                self._left(
+                    "conflict",
+                    job.name,
+                    job.dest,
+                    "it was written while it was converted; its earlier content is kept",
+                )
+
+    def _left(
+        self,
+        kind: Kind,
+        name: str,
+        dest: str,
+        reason: str,
+    ) -> None:
+        self._counts[COUNTS[kind]] += 1
+        if self._counts[COUNTS[kind]] <= MAX_INCIDENTS:
+            self._incidents.append(Incident(kind, name, dest, reason))
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(
+                MigrationProgress(
+                    listed=self._listed,
+                    found=self._found,
+                    is_listed=self._is_listed,
+                    done=self._done,
+                    done_bytes=self._done_bytes,
+                    incidents=sum(self._counts[count] for count in COUNTS.values()),
+                )
+            )
+
+
+def _is_fatal(error: StorageDriverError) -> bool:
+    return isinstance(error, BackendError) and (
+        error.status in _FATAL_STATUSES
+        or error.error_code in _FATAL_CODES
+        or isinstance(error.__cause__, NoTokenError)
+    )
