@@ -43,7 +43,7 @@ def emulator(port: int, host: str, data: Path | None, container: str, in_json: b
       azdriver emulator > settings.sh &
       . settings.sh; azdriver ls
     """
-    run(_serve(port, host, data, container, in_json))
+    run(lambda: _serve(port, host, data, container, in_json))
 
 
 async def _serve(port: int, host: str, data: Path | None, container: str, in_json: bool) -> None:

@@ -31,13 +31,13 @@ def with_driver(
             async with open_driver(current()) as driver:
                 await command(driver, *args, **kwargs)
 
-        run(main())
+        run(main)
 
     return wrapped
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end.
+def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function to its end.
 
     SIGINT and SIGTERM cancel it, so that writers save what they have, and part files are kept.
 
@@ -49,7 +49,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(_until_terminated(main))
 
 
-async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
+async def _until_terminated(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
@@ -64,7 +64,7 @@ async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
     with suppress(NotImplementedError, RuntimeError, ValueError):
         loop.add_signal_handler(signal.SIGTERM, terminate)
     try:
-        return await main
+        return await main()
     except asyncio.CancelledError:
         if terminated:
             raise Failure("terminated", TERMINATED) from None

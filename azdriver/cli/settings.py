@@ -128,13 +128,16 @@ def _read(file: Path) -> dict[str, Any]:
         raise UsageFailure(f"{file}: not valid TOML: {error}") from None
 
 
-def _from_url(url: str) -> StorageDriver:  # STAND-IN
-    if hasattr(azdriver, "from_url"):
-        return azdriver.from_url(url)
-    if url == "memory:":
-        return azdriver.MemoryDriver()
+def _from_url(url: str) -> AbstractAsyncContextManager[StorageDriver]:  # STAND-IN
+    from urllib.parse import parse_qsl
+
     parts = urlsplit(url)
+    if parts.scheme != "azure":
+        return azdriver.open_driver(parts.scheme, dict(parse_qsl(parts.query)))
     container, _, root = parts.path.strip("/").partition("/")
-    return azdriver.AzureBlobDriver.from_connection_string(
-        os.environ["AZURE_STORAGE_CONNECTION_STRING"], container, root_directory=root
-    )
+    p = {"accountname": parts.netloc, "container": container, **dict(parse_qsl(parts.query))}
+    if root:
+        p["rootdirectory"] = root
+    if "accountkey" not in p and "sastoken" not in p:
+        p["accountkey"] = os.environ["AZURE_STORAGE_KEY"]
+    return azdriver.open_driver("azure", p)
