@@ -43,14 +43,16 @@ class App(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
+        # One for the whole command line: what a subcommand notes is asked for here.
+        settings = ctx.ensure_object(Settings)
         # Here, before click makes something of its own out of them.
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()  # so that a closed pipe shows here
             return result
         except KeyboardInterrupt:
-            hint = ctx.ensure_object(Settings).when_interrupted
-            raise Failure("interrupted" + (f": {hint}" if hint else ""), INTERRUPTED) from None
+            text = ": ".join(filter(None, ("interrupted", settings.when_interrupted)))
+            raise Failure(text, INTERRUPTED) from None
         except BrokenPipeError:
             # Nobody reads on, as in ``azdriver ls | head``: not worth a word.
             raise Failure("", PIPE_CLOSED) from None

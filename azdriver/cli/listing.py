@@ -78,7 +78,7 @@ async def tree(
             name = f"[{shown_size(info.size, human)}]  {name}"
         click.echo(branch + name, color=colour())
     directories = sum(info.is_dir for info in entries)
-    counted = plural(directories, "directory").replace("directorys", "directories")
+    counted = plural(directories, "directory", "directories")
     click.echo(f"\n{counted}, {plural(len(entries) - directories, 'file')}")
 
 

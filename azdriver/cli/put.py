@@ -15,7 +15,7 @@ import click
 from azdriver.cli.failures import Failure, UsageFailure
 from azdriver.cli.local import CHUNK_BYTES, Found, in_thread, scan
 from azdriver.cli.options import JOBS, Command, remote
-from azdriver.cli.output import note, plural
+from azdriver.cli.output import note
 from azdriver.cli.progress import Progress, progress
 from azdriver.cli.running import with_driver
 from azdriver.cli.settings import current, destination
@@ -130,7 +130,7 @@ def _jobs(
             else:
                 left_out += 1
         if left_out:
-            note(f"azdriver: {local}: left out {plural(left_out, 'symbolic link or special file')}")
+            note(f"azdriver: {local}: symbolic links and special files left out: {left_out:,}")
 
 
 async def _each(jobs: list[Job[Path, str]]) -> AsyncIterator[Job[Path, str]]:

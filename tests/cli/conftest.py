@@ -22,9 +22,11 @@ from azdriver.testing.azurite import AzuriteServer
 
 @pytest.fixture
 def settings(
-    azurite_server: AzuriteServer, container: str, tmp_path: Path
+    azurite_server: AzuriteServer, container: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., dict[str, str]]:
     """Makes the environment that names the driver, and keeps the user's own files out of it."""
+
+    home = tmp_path_factory.mktemp("home")
 
     def make(endpoint: str = azurite_server.blob_endpoint, **parameters: str) -> dict[str, str]:
         query = "".join(f"&{name}={quote(value, safe='')}" for name, value in parameters.items())
@@ -33,9 +35,9 @@ def settings(
             "AZDRIVER_URL": f"azure://{azurite_server.account_name}/{container}"
             f"?serviceurl={service}{query}",
             "AZURE_STORAGE_KEY": azurite_server.account_key,
-            "HOME": str(tmp_path / "home"),
-            "XDG_CONFIG_HOME": str(tmp_path / "home" / "config"),
-            "XDG_STATE_HOME": str(tmp_path / "home" / "state"),
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / "config"),
+            "XDG_STATE_HOME": str(home / "state"),
         }
 
     return make
