@@ -59,7 +59,7 @@ def open_driver(settings: Settings) -> AbstractAsyncContextManager[StorageDriver
     """
     target = _target(settings)
     if isinstance(target, str):
-        return _from_url(target)
+        return azdriver.from_url(target)
     name, parameters = target
     return azdriver.open_driver(name, parameters)
 
@@ -127,17 +127,3 @@ def _read(file: Path) -> dict[str, Any]:
         # The message has a line and a column, and no value.
         raise UsageFailure(f"{file}: not valid TOML: {error}") from None
 
-
-def _from_url(url: str) -> AbstractAsyncContextManager[StorageDriver]:  # STAND-IN
-    from urllib.parse import parse_qsl
-
-    parts = urlsplit(url)
-    if parts.scheme != "azure":
-        return azdriver.open_driver(parts.scheme, dict(parse_qsl(parts.query)))
-    container, _, root = parts.path.strip("/").partition("/")
-    p = {"accountname": parts.netloc, "container": container, **dict(parse_qsl(parts.query))}
-    if root:
-        p["rootdirectory"] = root
-    if "accountkey" not in p and "sastoken" not in p:
-        p["accountkey"] = os.environ["AZURE_STORAGE_KEY"]
-    return azdriver.open_driver("azure", p)
