@@ -30,7 +30,7 @@ _EPILOG = """\
 Exit status:
   0    all was done
   1    it failed, or some of it did
-  2    the command line, the environment or the configuration is wrong
+  2    wrong command line, environment or configuration
   3    nothing is stored at the path
   130  interrupted by Ctrl-C
 """

@@ -52,11 +52,11 @@ class Measured:
     def line(self) -> str:
         fields = self.fields()
         rate = f"{human_size(fields['bytes_per_second'])}/s" if self.bytes else "-"
-        times = "".join(f"{fields[f'p{p}_ms']:>10.1f}" for p in (50, 95, 99))
-        return f"{self.operation:<6}{fields['count']:>7}{fields['per_second']:>9}{rate:>14}{times}"
+        times = "".join(f"{fields[f'p{p}_ms']:>9.1f}" for p in (50, 95, 99))
+        return f"{self.operation:<5}{fields['count']:>7}{fields['per_second']:>8}{rate:>13}{times}"
 
 
-HEADER = f"{'':<6}{'count':>7}{'per s':>9}{'':>14}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}"
+HEADER = f"{'':<5}{'count':>7}{'per s':>8}{'':>13}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}"
 
 
 @click.command(cls=Command, short_help="Measure put, get, stat and list.")
@@ -127,7 +127,7 @@ async def bench(
     ]
     note(f"azdriver: {plural(count, 'file')} of {human_size(size)}, {jobs} at once, in {scratch}")
     try:
-        with progress("bench") as shown:
+        with progress("bench", in_bytes=False) as shown:
             shown.expect(1, sum(len(each) for *_, each, _ in steps))
             measured = []
             for name, operation, each, size_bytes in steps:

@@ -11,6 +11,7 @@ from azdriver.cli.failures import FAILED, NOT_FOUND, Failure, UsageFailure, desc
 from azdriver.cli.options import Command, parse_duration, remote
 from azdriver.cli.output import (
     as_json,
+    ask,
     detail,
     error_line,
     human_size,
@@ -156,7 +157,7 @@ def _confirm(path: str, files: int, size: int, more: bool) -> None:
         raise UsageFailure(f"{path} is a directory: give --yes to delete all that is below it")
     least = "more than " if more else ""
     question = f"Delete {path}/ with {least}{plural(files, 'file')} ({least}{human_size(size)})?"
-    if not click.confirm(question, err=True):
+    if not ask(question):
         raise Failure(f"{path} was kept")
 
 

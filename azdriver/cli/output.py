@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,11 +18,13 @@ from azdriver.contract import FileInfo
 
 __all__ = [
     "as_json",
+    "ask",
     "colour",
     "detail",
     "error_line",
     "human_size",
     "info_fields",
+    "is_terminal",
     "note",
     "plural",
     "set_up_logging",
@@ -30,7 +33,7 @@ __all__ = [
     "shown_time",
 ]
 
-_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def note(text: str) -> None:
@@ -66,11 +69,12 @@ def colour() -> bool | None:
 
 def human_size(size_bytes: float) -> str:
     """Such as ``1.5 MiB``."""
-    for unit in _UNITS:
-        if size_bytes < 1023.95 or unit == _UNITS[-1]:
-            break
-        size_bytes /= 1024
-    return f"{size_bytes:.0f} B" if unit == "B" else f"{size_bytes:.1f} {unit}"
+    if size_bytes < 1024:
+        return f"{size_bytes:.0f} B"
+    power = 0
+    while size_bytes >= 1023.95 and power < len(_UNITS):
+        size_bytes, power = size_bytes / 1024, power + 1
+    return f"{size_bytes:.1f} {_UNITS[power - 1]}"
 
 
 def shown_size(size_bytes: int, human: bool) -> str:
@@ -140,3 +144,20 @@ def set_up_logging(settings: Settings) -> None:
 def is_terminal() -> bool:
     """Whether a person can be asked."""
     return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """Ask a person; no is the default.
+
+    Raises:
+        KeyboardInterrupt: in the place of an answer.
+    """
+    # In an event loop Ctrl-C cancels the task, which would not notice while it waits here.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)

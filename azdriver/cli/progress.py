@@ -48,15 +48,18 @@ class Progress:
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Progress]:
-    """Show a bar while the block runs, unless ``--quiet``, or the error stream is no terminal."""
+def progress(title: str, *, in_bytes: bool = True) -> Iterator[Progress]:
+    """Show a bar, of bytes or of whatever is counted, while the block runs.
+
+    There is none with ``--quiet``, nor if the error stream is no terminal.
+    """
     settings = current()
     if settings.quiet or not sys.stderr.isatty():
         yield Progress()
         return
     from azdriver.cli.bar import live_progress
 
-    with live_progress(title) as shown:
+    with live_progress(title, in_bytes=in_bytes) as shown:
         settings.live = shown.print
         try:
             yield shown

@@ -126,4 +126,3 @@ def _read(file: Path) -> dict[str, Any]:
     except ValueError as error:
         # The message has a line and a column, and no value.
         raise UsageFailure(f"{file}: not valid TOML: {error}") from None
-

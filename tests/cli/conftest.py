@@ -59,7 +59,10 @@ def cli(
 
 def _run(*arguments: str | Path, env: dict[str, str]) -> CompletedProcess[str]:
     with CliRunner().isolation(env=env) as (out, err, *_):
-        status = main([str(argument) for argument in arguments])
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as exit:  # of the shell completion, which is click's own
+            status = int(exit.code or 0)
         sys.stdout.flush()
         sys.stderr.flush()
         result = CompletedProcess(
@@ -81,7 +84,7 @@ def process(
         def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
             pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
             env = {**os.environ, **settings(), **options.pop("env", {})}
-            started = subprocess.Popen(
+            started: subprocess.Popen[bytes] = subprocess.Popen(
                 [sys.executable, "-P", "-W", "error", "-m", "azdriver", *map(str, arguments)],
                 env=env,
                 **{**pipes, **options},
