@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from azdriver import __version__
-from azdriver.cli import bench, completion, emulator, files, get, listing, put
+from azdriver.cli import bench, completion, doctor, emulator, files, get, listing, migrate, put
 from azdriver.cli.failures import (
     FAILED,
     INTERRUPTED,
@@ -84,6 +84,8 @@ for _command in (
     files.mv,
     files.rm,
     files.url,
+    doctor.doctor,
+    migrate.migrate,
     bench.bench,
     emulator.emulator,
     completion.completion,

@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import azdriver
 from azdriver.cli.failures import UsageFailure
 from azdriver.contract import StorageDriver
+from azdriver.urls import parse_url
 
-__all__ = ["Settings", "config_file", "current", "destination", "open_driver"]
+if TYPE_CHECKING:
+    from azdriver.azureblob import AzureBlobOptions
+
+__all__ = ["Settings", "azure_options", "config_file", "current", "destination", "open_driver"]
 
 
 @dataclass
@@ -64,12 +67,34 @@ def open_driver(settings: Settings) -> AbstractAsyncContextManager[StorageDriver
     return azdriver.open_driver(name, parameters)
 
 
+def azure_options(settings: Settings) -> AzureBlobOptions:
+    """The options of the driver that is meant, if it is ``azure``; no request is sent.
+
+    Raises:
+        UsageFailure: it is another driver; or as ``open_driver``.
+    """
+    target = _target(settings)
+    if isinstance(target, str):
+        is_azure = parse_url(target).scheme == "azure"
+    else:
+        is_azure = target[0] == "azure"
+    if not is_azure:
+        raise UsageFailure("this is for Azure Blob Storage alone: the driver azure")
+    # Not before it is certain that the SDK is wanted.
+    from azdriver.azureblob.parameters import options_from_parameters
+    from azdriver.azureblob.urls import options_from_url
+
+    if isinstance(target, str):
+        return options_from_url(target, os.environ)
+    return options_from_parameters(target[1])
+
+
 def destination(settings: Settings) -> str:
     """What names the driver in the records of uploads: nothing of it is a secret."""
     target = _target(settings)
     if isinstance(target, str):
-        url = urlsplit(target)
-        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+        url = parse_url(target)
+        return f"{url.scheme}://{url.host}/{url.path}"
     name, parameters = target
     public = ("accountname", "container", "realm", "rootdirectory", "serviceurl")
     return "|".join((name, *(str(parameters.get(key, "")) for key in public)))

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -81,13 +80,15 @@ def process(
     """Starts a command as a process of its own; its streams are pipes."""
     with ExitStack() as stack:
 
-        def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-            env = {**os.environ, **settings(), **options.pop("env", {})}
-            started: subprocess.Popen[bytes] = subprocess.Popen(
+        def start(
+            *arguments: str | Path, env: dict[str, str] | None = None
+        ) -> subprocess.Popen[bytes]:
+            started = subprocess.Popen(
                 [sys.executable, "-P", "-W", "error", "-m", "azdriver", *map(str, arguments)],
-                env=env,
-                **{**pipes, **options},
+                env={**os.environ, **settings(), **(env or {})},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
             stack.enter_context(started)
             stack.callback(started.kill)
