@@ -35,6 +35,7 @@ class Measured:
     seconds: list[float]
     wall_seconds: float
     bytes: int
+    requests: int | None
 
     def percentile_ms(self, percent: int) -> float:
         ordered = sorted(self.seconds)
@@ -45,6 +46,7 @@ class Measured:
             "operation": self.operation,
             "count": len(self.seconds),
             "per_second": round(len(self.seconds) / self.wall_seconds, 1),
+            "requests": self.requests,
             "bytes_per_second": round(self.bytes / self.wall_seconds),
             **{f"p{p}_ms": round(self.percentile_ms(p), 2) for p in (50, 95, 99)},
         }
@@ -132,25 +134,36 @@ async def bench(
             measured = []
             for name, operation, each, size_bytes in steps:
                 shown.begins(name)
-                measured.append(
-                    await _measure(name, operation, each, size_bytes, jobs, shown.passed_over)
-                )
+                before = _requests(driver)
+                seconds, wall_seconds = await _measure(operation, each, jobs, shown.passed_over)
+                after = _requests(driver)
+                requests = None if before is None or after is None else after - before
+                size_of_all = size_bytes * len(each)
+                measured.append(Measured(name, seconds, wall_seconds, size_of_all, requests))
     finally:
         await _clean(driver, scratch)
     for done in measured if in_json else ():
         click.echo(as_json(done.fields()))
     if not in_json:
         click.echo("\n".join([HEADER, *(done.line() for done in measured)]))
+        sent = [done.requests for done in measured if done.requests is not None]
+        if sent:
+            note(f"azdriver: {plural(sum(sent), 'request')}")
+
+
+def _requests(driver: StorageDriver) -> int | None:
+    """How many requests were sent so far; None of a driver that does not count them."""
+    stats = getattr(driver, "stats", None)  # is no part of the contract
+    return None if stats is None else sum(stats().requests.values())
 
 
 async def _measure(
-    name: str,
     operation: Callable[[str], Awaitable[None]],
     paths: list[str],
-    size: int,
     jobs: int,
     done: Callable[[int], None],
-) -> Measured:
+) -> tuple[list[float], float]:
+    """Do the operation on each path; the seconds of each, and of all together."""
     seconds: list[float] = []
     errors: list[Exception] = []
     remaining = iter(paths)
@@ -174,7 +187,7 @@ async def _measure(
             group.start_soon(work)
     if errors:
         raise errors[0]
-    return Measured(name, seconds, time.perf_counter() - began, size * len(paths))
+    return seconds, time.perf_counter() - began
 
 
 async def _clean(driver: StorageDriver, scratch: str) -> None:

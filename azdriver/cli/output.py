@@ -50,10 +50,11 @@ def detail(text: str) -> None:
 
 def error_line(text: str) -> None:
     """An error, as a line on the error stream."""
-    _to_error_stream(f"azdriver: {redacted(text)}")
+    _to_error_stream(f"azdriver: {text}")
 
 
 def _to_error_stream(text: str) -> None:
+    text = redacted(text)  # azdriver itself shows no secret: this is for what else is shown
     context = click.get_current_context(silent=True)
     live = context.ensure_object(Settings).live if context is not None else None
     if live is not None:
@@ -115,13 +116,6 @@ def plural(number: int, noun: str, nouns: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
 
 
-class _Redacting(logging.Formatter):
-    """For what libraries log: azdriver itself logs no secret."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
-
-
 class _ErrorStream(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _to_error_stream(self.format(record))
@@ -133,7 +127,7 @@ def set_up_logging(settings: Settings) -> None:
     handler: logging.Handler = logging.NullHandler()
     if settings.debug or settings.verbose:
         handler = _ErrorStream()
-        handler.setFormatter(_Redacting("%(levelname)s %(name)s: %(message)s"))
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     # The handler of an earlier command in this process, if any, has had its time.
     for old in [old for old in root.handlers if type(old) in (logging.NullHandler, _ErrorStream)]:
         root.removeHandler(old)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 from yarl import URL
 
-from azdriver import AzureBlobDriver, __version__
+from azdriver import AzureBlobDriver, MemoryDriver, __version__, factory
 from azdriver.cli.app import app
 
 Cli = Callable[..., CompletedProcess[str]]
@@ -250,6 +252,33 @@ def test_bench(cli: Cli) -> None:
         "count", "put", "stat", "list", "get",
     ]  # fmt: skip
     assert cli("ls").stdout == ""
+
+
+def test_bench_cleans_up_when_it_is_interrupted(
+    cli: Cli, process: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    running = process("bench", "-n", "100000", "-s", "1K")
+    assert running.stderr is not None
+    while not cli("ls").stdout.startswith("/azdriver-bench-"):
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    assert running.stderr.read().endswith(b"\nazdriver: interrupted\n")
+    assert cli("ls").stdout == ""
+
+
+def test_bench_tells_the_requests_of_a_driver_that_counts_them(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counting(MemoryDriver):
+        def stats(self) -> SimpleNamespace:
+            self.asked = getattr(self, "asked", 0) + 1
+            return SimpleNamespace(requests={"Put Blob": self.asked, "Get Blob": 1})
+
+    monkeypatch.setitem(factory._registered, "counting", lambda _: Counting())
+    ran = cli("bench", "-n", "1", "--json", "--url", "counting:")
+    assert [json.loads(line)["requests"] for line in ran.stdout.splitlines()] == [1, 1, 1, 1]
+    assert cli("bench", "-n", "1", "--url", "counting:").stderr.endswith("4 requests\n")
 
 
 def test_nothing_of_azure_is_loaded_for_a_help() -> None:
