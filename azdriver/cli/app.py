@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +13,11 @@ import click
 from azdriver import __version__
 from azdriver.cli import bench, completion, doctor, emulator, files, get, listing, migrate, put
 from azdriver.cli.failures import (
-    FAILED,
     INTERRUPTED,
     PIPE_CLOSED,
     Failure,
     describe,
+    redacted,
     status_of,
 )
 from azdriver.cli.options import COMMON, write_options
@@ -107,11 +108,11 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, EOFError, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as error:
-        return _failed(error)
+        return _failed(error, debug="--debug" in (sys.argv if arguments is None else arguments))
     return status if isinstance(status, int) else 0
 
 
-def _failed(error: Exception) -> int:
+def _failed(error: Exception, *, debug: bool) -> int:
     if status_of(error) == PIPE_CLOSED:
         # Python flushes the stream at its end: that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -121,15 +122,7 @@ def _failed(error: Exception) -> int:
         text += f" (see '{error.ctx.command_path} --help')"
     if text:
         error_line(text)
-    status = status_of(error)
-    if status == FAILED and text.startswith("internal error"):
-        _traceback(error)
-    return status
-
-
-def _traceback(error: Exception) -> None:
-    if "--debug" in sys.argv:
-        import traceback
-
+    if debug and text.startswith("internal error"):
         for line in traceback.format_exception(error):
-            click.echo(line, err=True, nl=False)
+            click.echo(redacted(line), err=True, nl=False)
+    return status_of(error)

@@ -71,7 +71,7 @@ class Download:
             if not start:
                 await in_thread(file.clear)
             async with self.driver.reader(info.path, start) as reader:
-                if _bare(reader.etag) not in (None, _bare(info.etag)):
+                if None not in (reader.etag, info.etag) and _bare(reader.etag) != _bare(info.etag):
                     return None
                 if not await self._goes_on(reader, file, start):
                     await in_thread(file.clear)

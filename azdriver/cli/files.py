@@ -119,9 +119,10 @@ async def rm(driver: StorageDriver, paths: tuple[str, ...], yes: bool) -> None:
         if path == ROOT:
             raise UsageFailure("the root cannot be deleted: name what is in it")
         try:
-            files, size, more = await _below(driver, path, counted=not yes and is_terminal())
-            if files and not yes:
-                _confirm(path, files, size, more)
+            if not yes:
+                files, size, more = await _below(driver, path, counted=is_terminal())
+                if files:
+                    _confirm(path, files, size, more)
             await driver.delete(path)
         except (StorageDriverError, Failure) as error:
             if isinstance(error, UsageFailure) or len(paths) == 1:

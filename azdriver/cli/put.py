@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import anyio
 import click
@@ -25,7 +28,8 @@ from azdriver.contract import StorageDriver
 
 __all__ = ["put"]
 
-STDIN = "-"
+STDIN: Final = "-"
+DISCARDING_SECONDS: Final = 5.0
 
 
 @click.command(cls=Command, short_help="Store files.")
@@ -60,7 +64,7 @@ async def put(
     empty directories in it are left out.
 
     A file of up to 4 MiB is stored by one request, a larger one as a stream. A file that fails
-    does not stop the others.
+    does not stop the others. What came from the standard input is thrown away if it fails.
 
     \b
       azdriver put report.csv /reports/2026/
@@ -80,6 +84,7 @@ async def put(
     with progress("put") as shown:
         upload = Upload(driver, Journal(destination(settings)), shown, resume, verify)
         found = list(_jobs(local, remote.rstrip("/"), into, recursive, single, shown))
+        _require_different([job for job, _ in found])
         shown.expect(len(found), sum(size for _, size in found))
         await transfer(
             _each([job for job, _ in found]),
@@ -133,6 +138,14 @@ def _jobs(
             note(f"azdriver: {local}: symbolic links and special files left out: {left_out:,}")
 
 
+def _require_different(jobs: list[Job[Path, str]]) -> None:
+    seen: dict[str, Path] = {}
+    for job in jobs:
+        other = seen.setdefault(job.dest, job.source)
+        if other is not job.source:
+            raise UsageFailure(f"{other} and {job.source} would both be stored at {job.dest}")
+
+
 async def _each(jobs: list[Job[Path, str]]) -> AsyncIterator[Job[Path, str]]:
     for job in jobs:
         yield job
@@ -154,11 +167,17 @@ async def _put_stdin(
         shown.advance(len(begin))
     else:
         async with driver.writer(remote) as writer:
-            await writer.write(begin)
-            while chunk := await chunks.read():
-                await in_thread(sha256.update, chunk)
-                await writer.write(chunk)
-                shown.advance(len(chunk))
+            try:
+                await writer.write(begin)
+                while chunk := await chunks.read():
+                    await in_thread(sha256.update, chunk)
+                    await writer.write(chunk)
+                    shown.advance(len(chunk))
+            except BaseException:
+                # Nothing can go on with it: half of it is not to be taken for the whole.
+                with anyio.move_on_after(DISCARDING_SECONDS, shield=True):
+                    await writer.cancel()
+                raise
             await writer.commit()
     if verify and await hash_stored(driver, remote) != sha256.hexdigest():
         raise Failure(f"{remote}: what is stored differs from what was read; put it again")
@@ -175,20 +194,26 @@ class _Stdin:
 
     async def read(self) -> bytes:
         """The next bytes; none at the end."""
-        done = anyio.Event()
-        found: list[bytes | OSError] = []
-        token = anyio.lowlevel.current_token()
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[bytes] = loop.create_future()
+
+        def tell(data: bytes, error: OSError | None) -> None:
+            if found.cancelled():
+                return
+            if error is None:
+                found.set_result(data)
+            else:
+                found.set_exception(error)
 
         def read() -> None:
+            data, failure = b"", None
             try:
                 # Without the lock of sys.stdin, on which the interpreter would wait at its end.
-                found.append(os.read(sys.stdin.fileno(), CHUNK_BYTES))
+                data = os.read(sys.stdin.fileno(), CHUNK_BYTES)
             except OSError as error:
-                found.append(error)
-            anyio.from_thread.run_sync(done.set, token=token)
+                failure = error
+            with suppress(RuntimeError):  # the loop was closed meanwhile
+                loop.call_soon_threadsafe(tell, data, failure)
 
         threading.Thread(target=read, daemon=True, name="azdriver stdin").start()
-        await done.wait()
-        if isinstance(found[0], OSError):
-            raise found[0]
-        return found[0]
+        return await found

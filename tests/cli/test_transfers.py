@@ -103,6 +103,16 @@ async def test_where_files_go(
     assert sorted(os.listdir("made")) == ["one", "two"]
 
 
+async def test_two_files_for_one_path_are_refused(
+    driver: AzureBlobDriver, cli: Cli, tree: Path
+) -> None:
+    (tree / "sub" / "a").write_text("")
+    ran = cli("put", tree / "a", tree / "sub" / "a", "/d")
+    assert ran.returncode == 2
+    assert ran.stderr == f"azdriver: {tree}/a and {tree}/sub/a would both be stored at /d/a\n"
+    assert list(await driver.list("/")) == []
+
+
 async def test_a_tree_goes_and_comes_back(
     driver: AzureBlobDriver, cli: Cli, tree: Path, tmp_path: Path
 ) -> None:
@@ -415,4 +425,5 @@ def test_a_put_that_waits_for_its_input_can_be_interrupted(process: Process, cli
         pass
     running.send_signal(signal.SIGTERM)
     assert running.wait(60) == 143
+    assert cli("ls").stdout == ""  # half of it would be of no use
     assert b"azdriver: terminated\n" in running.stderr.read()
