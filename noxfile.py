@@ -112,9 +112,8 @@ def minimums(session: nox.Session) -> None:
         *group("tests", "tour"),
     ]
     session.install(".", *(requirement.replace(">=", "==") for requirement in requirements))
-    _pytest(
-        session, *WITHOUT_LABS, "tests/test_conformance.py", "tests/azureblob", *session.posargs
-    )
+    where = ("tests/test_conformance.py", "tests/azureblob", "tests/cli")
+    _pytest(session, *WITHOUT_LABS, *where, *session.posargs)
 
 
 @nox.session(python=PYTHONS)

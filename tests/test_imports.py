@@ -160,3 +160,13 @@ def test_the_suite_knows_no_driver() -> None:
                 assert name.startswith(
                     ("azdriver.contract", "azdriver.errors", "azdriver.testing.conformance")
                 )
+
+
+def test_only_the_command_line_imports_what_it_is_made_with() -> None:
+    for source in PACKAGE.rglob("*.py"):
+        place = source.relative_to(PACKAGE).parts[0]
+        if place != "cli":
+            for name in _imports(source):
+                assert not _belongs_to(name, "click")
+                assert not _belongs_to(name, "rich")
+                assert place == "__main__.py" or not _belongs_to(name, "azdriver.cli")
