@@ -154,7 +154,8 @@ async def bench(
 def _requests(driver: StorageDriver) -> int | None:
     """How many requests were sent so far; None of a driver that does not count them."""
     stats = getattr(driver, "stats", None)  # is no part of the contract
-    return None if stats is None else sum(stats().requests.values())
+    requests = {} if stats is None else stats().requests
+    return sum(requests.values()) if requests else None
 
 
 async def _measure(
