@@ -79,12 +79,13 @@ class Clients:
             patience_seconds=options.retry.total_seconds,
         )
         self._own_session = None if session is not None else open_aiohttp_session(options)
-        single_send = SingleSendSession(
-            session or cast(Any, self._own_session), options, self.meter
+        single_send = cast(
+            aiohttp.ClientSession,
+            SingleSendSession(session or cast(Any, self._own_session), options, self.meter),
         )
         # A transport that is passed in takes none of the client's settings: set them all here.
         transport: AsyncHttpTransport[Any, Any] = AioHttpTransport(
-            session=cast(aiohttp.ClientSession, single_send),
+            session=single_send,
             session_owner=False,
             use_env_settings=options.use_env_settings,
             connection_data_block_size=READ_BUFFER_BYTES,
@@ -92,7 +93,7 @@ class Clients:
         )
         if wrap_transport is not None:
             transport = wrap_transport(transport)
-        transport = WireTransport(transport, self.meter)
+        transport = WireTransport(transport, self.meter, single_send)
         arguments: dict[str, Any] = {}
         if options.api_version is not None:
             arguments["api_version"] = options.api_version

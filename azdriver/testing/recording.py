@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from azure.core.pipeline.transport import AsyncHttpTransport
 
 from azdriver.azureblob.restoperation import operation_of
-from azdriver.azureblob.wire import TransportWrapper
 
 __all__ = ["RecordedRequest", "RecordingTransport", "TransportWrapper", "operation_of"]
 
@@ -28,6 +28,34 @@ class RecordedRequest:
     operation: str
     path: str
     sent_bytes: int
+
+
+class TransportWrapper(AsyncHttpTransport[Any, Any]):
+    """Hands everything on to another transport; subclasses look or interfere in ``send``."""
+
+    def __init__(self, inner: AsyncHttpTransport[Any, Any]) -> None:
+        self.inner = inner
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        return await self.inner.send(request, **options)
+
+    async def open(self) -> None:
+        await self.inner.open()
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+    async def __aenter__(self) -> Self:
+        await self.inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self.inner.__aexit__(exc_type, exc_value, traceback)
 
 
 class RecordingTransport(TransportWrapper):
