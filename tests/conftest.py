@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,6 +44,12 @@ LABS = (
     "testing",
 )
 """Below this directory: what takes seconds to minutes, and is marked as ``lab``."""
+
+
+def pytest_configure() -> None:
+    # What is started in the background of a script ignores Ctrl-C, and so do all its children, to
+    # which tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

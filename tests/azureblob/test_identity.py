@@ -28,7 +28,7 @@ from azdriver import (
 )
 from azdriver.azureblob import ClientSecret, DefaultCredential
 from azdriver.azureblob import options as options_module
-from azdriver.azureblob.tokens import STORAGE_SCOPE, open_tokens
+from azdriver.azureblob.tokens import STORAGE_SCOPE
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.tokens import access_token
 
@@ -234,31 +234,6 @@ class TestDefaultCredential:
         caplog.set_level(logging.INFO)
         await self._check(from_url(url_of(parameters), environ={}), asked)
         assert caplog.record_tuples == []
-
-    async def test_it_signs_in_at_the_endpoints_cloud(
-        self, asked: list[web.Request], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Nothing is sent: what azure-identity was told is all that can be seen without a cloud."""
-        for realm, authority in (
-            ("core.windows.net", None),
-            ("core.chinacloudapi.cn", "login.chinacloudapi.cn"),
-            ("core.usgovcloudapi.net", "login.microsoftonline.us"),
-        ):
-            given: list[dict[str, Any]] = []
-
-            def secret(*arguments: str, given: list[Any] = given, **options: Any) -> Any:
-                given.append(options)
-                return object()
-
-            monkeypatch.setattr("azure.identity.aio.ClientSecretCredential", secret)
-            driver = from_url(
-                f"azure://account/registry?realm={realm}&credentials.type=client_secret"
-                "&credentials.tenantid=t&credentials.clientid=c&credentials.secret=s",
-                environ={},
-            )
-            assert isinstance(driver, AzureBlobDriver)
-            assert open_tokens(driver.options) is not None
-            assert [options.get("authority") for options in given] == [authority]
 
 
 # In a process of its own: which certificates are trusted is settled when aiohttp is imported. It

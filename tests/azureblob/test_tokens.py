@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -272,7 +273,7 @@ async def test_the_cloud_of_the_endpoint_is_where_it_signs_in(
     made: list[tuple[tuple[str, ...], dict[str, str]]] = []
 
     class Recorded(LocalCredential):
-        def __init__(self, *args: str, **kwargs: str) -> None:
+        def __init__(self, *args: str, logger: logging.Logger, **kwargs: str) -> None:
             super().__init__()
             made.append((args, kwargs))
 
