@@ -1,6 +1,7 @@
 """What is checked before a change goes in: ``python -m nox``; one of it: ``nox -s typing``."""
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -11,6 +12,8 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = [
     "lint",
     "typing",
+    "docs",
+    "build",
     "tour-small",
     "soak-short",
     "minimums",
@@ -31,6 +34,7 @@ LABS_PYTHON = "3.13"
 COVERAGE_CORE = {"COVERAGE_CORE": "sysmon"}
 WITHOUT_LABS = ("-m", "not lab")
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
+DOCS = ("-b", "html", "docs", "site")
 
 
 def _find_pyenv_versions() -> None:
@@ -66,6 +70,36 @@ def typing(session: nox.Session) -> None:
     session.install(WHOLE_PACKAGE, "nox", *group("typing"))
     session.run("mypy")
     session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, in ``site``; a warning or a broken reference is an error."""
+    session.install(WHOLE_PACKAGE, *group("docs"))
+    # -P: the names in the reference are those of the wheel.
+    session.run("python", "-P", "-m", "sphinx", "-E", "-W", "--keep-going", "-n", "-q", *DOCS)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """What is released, in ``dist``: made, checked, and used without any extra."""
+    session.install(*group("release"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("validate-pyproject", "pyproject.toml")
+    session.run("python", "-m", "build")  # the wheel out of the sdist
+    direct = Path(session.create_tmp()) / "direct"
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(direct))
+    files = sorted(map(str, Path("dist").iterdir()))
+    session.run("twine", "check", "--strict", *files)
+    (wheel,) = (file for file in files if file.endswith(".whl"))
+    session.run("check-wheel-contents", wheel)
+    session.run("python", "tests/release/files.py", "dist", str(direct))
+    # An environment of its own: this one has what the checks need, too.
+    bare = Path(session.create_tmp()) / "bare"
+    session.run("python", "-m", "venv", "--clear", str(bare), silent=True)
+    python = str(bare / ("Scripts" if os.name == "nt" else "bin") / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", wheel, external=True)
+    session.run(python, "-P", "-W", "error", "tests/release/bare.py", external=True)
 
 
 @nox.session

@@ -44,7 +44,7 @@ from azdriver.urls import DriverUrl
 if TYPE_CHECKING:
     from azdriver.azureblob import AzureBlobDriver, AzureBlobOptions
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"
 
 __all__ = [
     "AzureBlobDriver",

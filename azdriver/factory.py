@@ -98,7 +98,8 @@ def from_url(url: str, *, environ: Mapping[str, str] | None = None) -> StorageDr
     """A driver by an URL, not yet open: use it with ``async with``.
 
     ``azure://ACCOUNT/CONTAINER/ROOT?PARAMETER=VALUE&…`` is a container of Azure Blob Storage; what
-    the URL does not say is taken from the environment, see :meth:`AzureBlobDriver.from_url`.
+    the URL does not say is taken from the environment, as
+    :meth:`azdriver.azureblob.AzureBlobDriver.from_url` says.
     ``memory:`` is a driver in memory. Another driver's URL begins with its name; what its host and
     path mean is up to the driver's function in the entry point group ``azdriver.urls``.
 

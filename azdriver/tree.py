@@ -29,7 +29,7 @@ def direct_descendants(names: Iterable[str], prefix: str) -> list[str]:
         prefix: what they have to start with; usually ``""`` or ends with ``/``.
 
     Returns:
-        Sorted: each name cut after its first segment below ``prefix``, without the slash, so
+        Sorted, each name cut after its first segment below ``prefix``, without the slash, so
         that a name which is both a blob and a directory appears once. An empty segment is no
         descendant.
 

@@ -163,6 +163,32 @@ def test_the_report_is_made_of_a_run(quick_run: str, tmp_path: Path) -> None:
     }
 
 
+def test_the_picture_of_the_race_is_that_of_its_recording(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.svg"
+    run_module("benchmarks.timeline", "--picture", str(picture))
+    assert (
+        picture.read_bytes() == (ROOT / "docs" / "explanation" / "race-timeline.svg").read_bytes()
+    )
+
+
+def test_the_recorded_race_shows_what_is_said_of_it() -> None:
+    recording = (ROOT / "benchmarks" / "results" / "timeline.jsonl").read_text("utf-8")
+    old, new = [
+        [row for row in rows_of(recording) if (row["way"], row["who"]) == (way, "reader")]
+        for way in ("append writer", "azdriver")
+    ]
+    whole = {"O": 786432, "A": 786432, "B": 786432}
+
+    def is_whole(row: dict[str, Any]) -> bool:
+        found = {letter: count for letter, count in row.get("bytes_of", {}).items() if count}
+        return len(found) == 1 and found.items() <= whole.items()
+
+    assert all(map(is_whole, new))
+    assert {row["outcome"] for row in old} == {"ok", "404"}
+    assert any(row.get("bytes_of") == {"O": 0, "A": 0, "B": 0} for row in old)
+    assert sum(old[-1]["bytes_of"].values()) == 2 * 786432  # both, for good
+
+
 @needs_linux
 def test_the_emulator_lane_runs(azurite_server: AzuriteServer) -> None:
     output = run_module(

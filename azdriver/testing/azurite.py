@@ -1,4 +1,4 @@
-"""Azurite, Microsoft's emulator of Azure Storage, for development and tests: blobs only.
+"""Azurite, Microsoft's emulator of Azure Storage, for development and tests, blobs only::
 
     async with azurite() as server:
         ...  # server.connection_string, server.blob_endpoint

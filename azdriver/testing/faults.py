@@ -1,4 +1,4 @@
-"""Faults between a driver's retry policy and the network.
+"""Faults between a driver's retry policy and the network::
 
     faults = Faults(lose_answer(on="Append Block"))
     async with AzureBlobDriver(options, wrap_transport=faults.wrap) as driver:
@@ -29,6 +29,7 @@ from azdriver.testing.recording import TransportWrapper, operation_of
 __all__ = [
     "CannedResponse",
     "Fault",
+    "FaultTransport",
     "Faults",
     "Play",
     "Send",
@@ -45,7 +46,7 @@ __all__ = [
 Send: TypeAlias = Callable[[], Awaitable[Any]]
 """Really sends the request that a fault struck at."""
 Play: TypeAlias = Callable[[Any, Send], Awaitable[Any]]
-"""What a fault does: given the request and its ``Send``, it answers or raises."""
+"""What a fault does. Given the request and its ``Send``, it answers or raises."""
 
 
 @dataclass(slots=True)
@@ -67,7 +68,7 @@ class Fault:
     after: int = 0
     times: int | None = 1
     struck: int = 0
-    _passed: int = field(default=0, repr=False)
+    _passed: int = field(default=0, init=False, repr=False)
 
     def strikes(self, request: Any) -> bool:
         """Whether it is this request's turn; counts it if it matches."""

@@ -1,4 +1,4 @@
-"""Was this history of one path possible if every operation took effect at one instant?
+"""Was this history of one path possible if every operation took effect at one instant? ::
 
     violations = check([
         Write(start=0, end=5, version="a"),
@@ -186,7 +186,7 @@ def check(
 
     Args:
         operations: in any order.
-        documented: also accept what :attr:`Write.echoes` and :attr:`Delete.unsure` say. Off by
+        documented: also accept what ``Write.echoes`` and ``Delete.unsure`` say. Off by
             default: these are documented limits of a driver, and no register does so.
         stop_after: so many violations are enough. After each the check goes on as well as it
             can, so only the first is certain to be one.

@@ -1,8 +1,10 @@
-"""A loopback TCP proxy between a driver and its server, which hurts real connections.
+"""A loopback TCP proxy between a driver and its server, which hurts real connections::
 
-async with fault_proxy(server.blob_endpoint) as proxy:
-    proxy.cut_answers_after(100_000, times=1)
-    ...  # a driver on proxy.endpoint
+    async with fault_proxy(server.blob_endpoint) as proxy:
+        proxy.cut_answers_after(100_000, times=1)
+        ...  # a driver on proxy.endpoint
+
+What it does is seen by the driver as a network's doing: nothing is replaced in between.
 """
 
 from __future__ import annotations
@@ -41,13 +43,13 @@ class FaultProxy:
     """
 
     endpoint: str
-    request_lines: list[tuple[str, str]] = field(default_factory=list)
-    connections: int = 0
+    request_lines: list[tuple[str, str]] = field(default_factory=list, init=False)
+    connections: int = field(default=0, init=False)
     bytes_per_second: int | None = None
-    _cut_answers: _Limit = field(default_factory=lambda: _Limit(0, 0))
-    _cut_requests: _Limit = field(default_factory=lambda: _Limit(0, 0))
-    _stall_answers: _Limit = field(default_factory=lambda: _Limit(0, 0))
-    _corrupt_answers: _Limit = field(default_factory=lambda: _Limit(0, 0))
+    _cut_answers: _Limit = field(default_factory=lambda: _Limit(0, 0), init=False)
+    _cut_requests: _Limit = field(default_factory=lambda: _Limit(0, 0), init=False)
+    _stall_answers: _Limit = field(default_factory=lambda: _Limit(0, 0), init=False)
+    _corrupt_answers: _Limit = field(default_factory=lambda: _Limit(0, 0), init=False)
 
     def cut_answers_after(self, count: int, *, times: int) -> None:
         """Reset the next ``times`` connections when so many bytes of an answer came by."""

@@ -1,4 +1,4 @@
-"""Bearer tokens that Azurite takes, without Microsoft Entra ID.
+"""Bearer tokens that Azurite takes, without Microsoft Entra ID::
 
     async with azurite(
         oauth="basic", certificate=certificate, key=key, host="localhost"

@@ -15,6 +15,14 @@ It needs pytest and pytest-asyncio (in any mode), which ``pip install "azdriver[
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+if find_spec("pytest_asyncio") is None:  # which brings pytest
+    raise ImportError(
+        "azdriver.testing.conformance takes pytest and pytest-asyncio, which are not installed: "
+        "python -m pip install 'azdriver[testing]'"
+    )
+
 from azdriver.testing.conformance.capabilities import Capabilities
 from azdriver.testing.conformance.contents import ContentConformance
 from azdriver.testing.conformance.lifecycle import LifecycleConformance
