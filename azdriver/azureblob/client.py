@@ -154,12 +154,16 @@ class Clients:
         look: nothing is asked. Nor is anything with a SAS token of a single blob.
 
         Raises:
+            ConfigurationError: it does not exist, and is not to be created.
             AzureError: it does not exist and cannot be created, or cannot be reached.
         """
         credential = self.options.credential
         if isinstance(credential, Anonymous) or (
             isinstance(credential, SasToken) and credential.is_of_one_blob
         ):
+            return
+        if not self.options.create_container:
+            await self._require_container()
             return
 
         async def look() -> None:
@@ -172,14 +176,21 @@ class Clients:
                 return
             if status_of(error) != 403:
                 raise
-            # Not "is it there?", which this credential may not ask either: can it be listed?
-            try:
-                async for _ in self.container.list_blob_names(results_per_page=1).by_page():
-                    break
-            except AzureError as not_listed:
-                # It is known, but may not list either: its first operation will tell the rest.
-                if error_code(not_listed) != "AuthorizationPermissionMismatch":
-                    raise
+            await self._require_container()
+
+    async def _require_container(self) -> None:
+        # Not "is it there?", which not every credential may ask: can it be listed?
+        try:
+            async for _ in self.container.list_blob_names(results_per_page=1).by_page():
+                break
+        except AzureError as not_listed:
+            code = error_code(not_listed)
+            if code == "ContainerNotFound" and not self.options.create_container:
+                reason = f"does not exist: {self.options.container}"
+                raise ConfigurationError(DRIVER_NAME, "container", reason) from not_listed
+            # It is known, but may not list either: its first operation will tell the rest.
+            if code != "AuthorizationPermissionMismatch":
+                raise
 
     async def close(self) -> None:
         async with AsyncExitStack() as stack:  # the next even if one fails

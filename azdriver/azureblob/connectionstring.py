@@ -30,7 +30,8 @@ _DEVELOPMENT_STORAGE: Final = (
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 )
 _ENDPOINT: Final = re.compile(
-    r"https?://(?:(?P<host>[a-z0-9-]+)\.blob\.[^/]+|[^/]+/(?P<path>[a-z0-9-]+))/?", re.IGNORECASE
+    r"https?://(?:(?P<host>[a-z0-9-]+)(?:\.z[0-9]+)?\.blob\.[^/]+|[^/]+/(?P<path>[a-z0-9-]+))/?",
+    re.IGNORECASE,
 )
 
 

@@ -67,7 +67,10 @@ def options_from_environment(
         return options_from_parameters(given)  # which says everything
     of_endpoint = account_of(str(given.get("serviceurl", "")))
     if of_endpoint is not None:
-        given.setdefault("accountname", of_endpoint)
+        account = given.setdefault("accountname", of_endpoint)
+        if account != of_endpoint and not any(name in given for name in CREDENTIAL_PARAMETERS):
+            reason = f"is of the account {shown(of_endpoint)}, not of {shown(account)}"
+            raise _wrong("serviceurl", reason)
     found = _found(given, {name: environ[name] for name in VARIABLES if environ.get(name)})
     try:
         return options_from_parameters({**{name: it.value for name, it in found.items()}, **given})

@@ -263,6 +263,8 @@ class AzureBlobOptions:
         use_env_settings: take proxies and netrc from the environment; costs two thread hops
             at every request.
         verify_tls: check the server's certificate; off only for a test server.
+        create_container: create the container on opening where it does not exist; off to have
+            that be an error.
         lean_lane: send lists, batches of deletions, HEADs and GETs as requests of azdriver's own,
             for a fraction of the CPU; off to send them through the SDK's calls. With an account
             key it signs them by a SAS of the SDK's newest version, for which a service that
@@ -293,6 +295,7 @@ class AzureBlobOptions:
     copy_timeout_seconds: float = 300.0
     use_env_settings: bool = False
     verify_tls: bool = True
+    create_container: bool = True
     lean_lane: bool = True
     api_version: str | None = None
 
@@ -303,6 +306,7 @@ class AzureBlobOptions:
             "use_env_settings",
             "verify_tls",
             "legacy_root_prefix",
+            "create_container",
             "lean_lane",
             "adaptive_limit",
         ):

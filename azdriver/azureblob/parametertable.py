@@ -132,6 +132,7 @@ OPTIONS: Final[dict[str, tuple[str, Converter]]] = {
     "copypoll": ("copy_poll_seconds", _seconds),
     "copytimeout": ("copy_timeout_seconds", _seconds),
     "useenvsettings": ("use_env_settings", boolean_of),
+    "createcontainer": ("create_container", boolean_of),
     "leanlane": ("lean_lane", boolean_of),
     "apiversion": ("api_version", text_of),
 }

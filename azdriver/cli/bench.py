@@ -18,7 +18,7 @@ from azdriver.cli.local import CHUNK_BYTES
 from azdriver.cli.options import Command, parse_size, remote
 from azdriver.cli.output import as_json, human_size, note, plural
 from azdriver.cli.progress import progress
-from azdriver.cli.running import with_driver
+from azdriver.cli.running import with_new_driver
 from azdriver.contract import StorageDriver
 from azdriver.errors import PathNotFoundError, StorageDriverError
 
@@ -77,7 +77,7 @@ HEADER = f"{'':<5}{'count':>7}{'per s':>8}{'':>13}{'p50 ms':>9}{'p95 ms':>9}{'p9
 )
 @click.option("--stream", is_flag=True, help="Write and read streams, not contents.")
 @click.option("--json", "in_json", is_flag=True, help="A line of JSON for each operation.")
-@with_driver
+@with_new_driver
 async def bench(
     driver: StorageDriver,
     path: str,

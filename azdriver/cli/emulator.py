@@ -41,7 +41,8 @@ def emulator(port: int, host: str, data: Path | None, container: str, in_json: b
 
     \b
       azdriver emulator > settings.sh &
-      . settings.sh; azdriver ls
+      until [ -s settings.sh ]; do sleep 1; done
+      . ./settings.sh; echo hello | azdriver put - /greeting
     """
     run(lambda: _serve(port, host, data, container, in_json))
 

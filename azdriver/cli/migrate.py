@@ -33,7 +33,9 @@ FEW_INCIDENTS = 10
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before it begins.")
 @click.option(
-    "--from-root", default="", metavar="DIR", help="The rootdirectory that the names have now."
+    "--from-root",
+    metavar="DIR",
+    help="The rootdirectory that the names have now; by default that of the URL or the profile.",
 )
 @click.option(
     "--from-legacy/--from-current",
@@ -68,7 +70,7 @@ FEW_INCIDENTS = 10
 def migrate(
     dry_run: bool,
     yes: bool,
-    from_root: str,
+    from_root: str | None,
     from_legacy: bool,
     convert: str,
     max_convert_size: int | None,
@@ -107,7 +109,7 @@ async def _migrate(
     dry_run: bool,
     yes: bool,
     in_json: bool,
-    from_root: str,
+    from_root: str | None,
     from_legacy: bool,
     convert: str,
     max_convert_size: int | None,
@@ -118,7 +120,7 @@ async def _migrate(
 
     limit = {} if max_convert_size is None else {"max_convert_bytes": max_convert_size}
     settings = MigrationSettings(
-        from_root_directory=from_root,
+        from_root_directory=options.root_directory if from_root is None else from_root,
         from_legacy_root_prefix=from_legacy,
         convert=cast(Literal["none", "contents", "all"], convert),
         parallel=jobs,

@@ -20,7 +20,7 @@ from azdriver.cli.local import CHUNK_BYTES, Found, in_thread, scan
 from azdriver.cli.options import JOBS, Command, remote
 from azdriver.cli.output import note
 from azdriver.cli.progress import Progress, progress
-from azdriver.cli.running import with_driver
+from azdriver.cli.running import with_new_driver
 from azdriver.cli.settings import current, destination
 from azdriver.cli.transfer import Job, failed, finish, transfer
 from azdriver.cli.uploading import SMALL_BYTES, Journal, Upload, hash_stored
@@ -46,7 +46,7 @@ DISCARDING_SECONDS: Final = 5.0
 @click.option("--verify", is_flag=True, help="Read everything back, and compare the SHA-256.")
 @click.option("--checksum", is_flag=True, help="Print the SHA-256 of each file.")
 @JOBS
-@with_driver
+@with_new_driver
 async def put(
     driver: StorageDriver,
     local: tuple[str, ...],

@@ -7,28 +7,35 @@ import functools
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
 from azdriver.cli.failures import TERMINATED, Failure
 from azdriver.cli.output import set_up_logging
 from azdriver.cli.settings import current, open_driver
 from azdriver.contract import StorageDriver
 
-__all__ = ["run", "with_driver"]
+__all__ = ["run", "with_driver", "with_new_driver"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
+_Command: TypeAlias = Callable[Concatenate[StorageDriver, P], Coroutine[Any, Any, None]]
 
 
-def with_driver(
-    command: Callable[Concatenate[StorageDriver, P], Coroutine[Any, Any, None]],
-) -> Callable[P, None]:
+def with_driver(command: _Command[P]) -> Callable[P, None]:
     """Make a command out of a coroutine function whose first argument is the open driver."""
+    return _with_driver(command, creates=False)
 
+
+def with_new_driver(command: _Command[P]) -> Callable[P, None]:
+    """As :func:`with_driver`, for what may begin a container."""
+    return _with_driver(command, creates=True)
+
+
+def _with_driver(command: _Command[P], *, creates: bool) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         async def main() -> None:
-            async with open_driver(current()) as driver:
+            async with open_driver(current(), creates=creates) as driver:
                 await command(driver, *args, **kwargs)
 
         run(main)

@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +53,25 @@ def config_file(settings: Settings) -> Path:
     return Path(click.get_app_dir("azdriver"), "config.toml")
 
 
-def open_driver(settings: Settings) -> AbstractAsyncContextManager[StorageDriver]:
+def open_driver(
+    settings: Settings, *, creates: bool = False
+) -> AbstractAsyncContextManager[StorageDriver]:
     """The driver that is meant, to be entered with ``async with``.
+
+    Args:
+        settings: which one.
+        creates: whether a container that does not exist is created. Otherwise it is an error: its
+            name may be mistyped.
 
     Raises:
         UsageFailure: none is named, or the configuration file is wrong.
         ConfigurationError: the driver refuses its parameters.
     """
     target = _target(settings)
+    if _is_azure(target):
+        from azdriver.azureblob import AzureBlobDriver
+
+        return AzureBlobDriver(replace(azure_options(settings), create_container=creates))
     if isinstance(target, str):
         return azdriver.from_url(target)
     name, parameters = target
@@ -74,11 +85,7 @@ def azure_options(settings: Settings) -> AzureBlobOptions:
         UsageFailure: it is another driver; or as ``open_driver``.
     """
     target = _target(settings)
-    if isinstance(target, str):
-        is_azure = parse_url(target).scheme == "azure"
-    else:
-        is_azure = target[0] == "azure"
-    if not is_azure:
+    if not _is_azure(target):
         raise UsageFailure("this is for Azure Blob Storage alone: the driver azure")
     # Not before it is certain that the SDK is wanted.
     from azdriver.azureblob.parameters import options_from_parameters
@@ -87,6 +94,10 @@ def azure_options(settings: Settings) -> AzureBlobOptions:
     if isinstance(target, str):
         return options_from_url(target, os.environ)
     return options_from_parameters(target[1])
+
+
+def _is_azure(target: str | tuple[str, Mapping[str, Any]]) -> bool:
+    return (parse_url(target).scheme if isinstance(target, str) else target[0]) == "azure"
 
 
 def destination(settings: Settings) -> str:

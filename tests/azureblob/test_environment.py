@@ -312,6 +312,15 @@ class TestTheEnvironment:
         shown = "".join(traceback.format_exception(caught.value))
         assert not any(secret in shown for secret in SECRETS)
 
+    @pytest.mark.parametrize("endpoint", ["other.blob.core.windows.net", "other.z1.blob.x.example"])
+    def test_a_credential_goes_to_no_other_accounts_endpoint(self, endpoint: str) -> None:
+        url = f"azure://account/registry?serviceurl=https://{endpoint}"
+        for environ in ({ACCOUNT: "account", TOKEN: SAS}, {STRING: OF_ACCOUNT}):
+            with pytest.raises(
+                ConfigurationError, match="of the account 'other', not of 'account'"
+            ):
+                options_from_url(url, environ)
+
     def test_a_credential_of_another_account_is_told_apart(self) -> None:
         with pytest.raises(ConfigurationError) as caught:
             options_from_url("azure://account/registry", {STRING: OF_OTHER})

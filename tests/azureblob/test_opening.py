@@ -467,3 +467,19 @@ async def test_opening_by_name_and_parameters(azurite_server: AzuriteServer) -> 
     }
     async with azdriver.open_driver("azure", connection) as driver:
         assert await driver.list("/") == ["/registry"]
+
+
+async def test_a_missing_container_is_an_error_where_none_is_to_be_created(
+    azurite_server: AzuriteServer, container: str
+) -> None:
+    def driver(*, create_container: bool) -> AzureBlobDriver:
+        return AzureBlobDriver.from_connection_string(
+            azurite_server.connection_string, container, create_container=create_container
+        )
+
+    with pytest.raises(ConfigurationError, match=f"container: does not exist: {container}"):
+        await driver(create_container=False).open()
+    async with driver(create_container=True) as creating:
+        await creating.put_content("/a", b"1")
+    async with driver(create_container=False) as opened:
+        assert await opened.get_content("/a") == b"1"

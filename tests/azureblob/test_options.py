@@ -91,6 +91,7 @@ def test_a_wrong_option_is_named(parameter: str, value: object) -> None:
 def test_every_option_that_can_be_wrong_is_among_them() -> None:
     flags = {
         "adaptive_limit",
+        "create_container",
         "lean_lane",
         "legacy_root_prefix",
         "use_env_settings",

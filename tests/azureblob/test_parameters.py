@@ -74,6 +74,7 @@ def test_every_parameter_reaches_its_option() -> None:
             "readtimeout": "1m",
             "copytimeout": "1h",
             "useenvsettings": "yes",
+            "createcontainer": "no",
             "leanlane": "no",
             "apiversion": "2021-12-02",
             "max_retries": 3,
@@ -108,6 +109,7 @@ def test_every_parameter_reaches_its_option() -> None:
         read_timeout_seconds=60,
         copy_timeout_seconds=3600,
         use_env_settings=True,
+        create_container=False,
         lean_lane=False,
         api_version="2021-12-02",
         retry=RetrySettings(

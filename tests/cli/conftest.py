@@ -13,6 +13,7 @@ from subprocess import CompletedProcess
 from urllib.parse import quote
 
 import pytest
+from azure.storage.blob import ContainerClient
 from click.testing import CliRunner
 
 from azdriver.cli import main
@@ -26,6 +27,12 @@ def settings(
     """Makes the environment that names the driver, and keeps the user's own files out of it."""
 
     home = tmp_path_factory.mktemp("home")
+    # Most commands create none: the name may be mistyped.
+    with ContainerClient.from_connection_string(
+        azurite_server.connection_string, container
+    ) as client:
+        if not client.exists():
+            client.create_container()
 
     def make(endpoint: str = azurite_server.blob_endpoint, **parameters: str) -> dict[str, str]:
         query = "".join(f"&{name}={quote(value, safe='')}" for name, value in parameters.items())

@@ -17,6 +17,7 @@ from yarl import URL
 
 from azdriver import AzureBlobDriver, __version__
 from azdriver.cli.app import app
+from azdriver.testing.azurite import AzuriteServer
 
 Cli = Callable[..., CompletedProcess[str]]
 
@@ -264,6 +265,19 @@ def test_bench_cleans_up_when_it_is_interrupted(
     assert running.wait(60) == 130
     assert running.stderr.read().endswith(b"\nazdriver: interrupted\n")
     assert cli("ls").stdout == ""
+
+
+@pytest.mark.parametrize("command", [("ls",), ("get", "/a", "-"), ("rm", "/a"), ("du",)])
+def test_a_mistyped_container_is_not_created(
+    cli: Cli, azurite_server: AzuriteServer, command: tuple[str, ...]
+) -> None:
+    url = (
+        f"azure://{azurite_server.account_name}/mistyped?serviceurl={azurite_server.blob_endpoint}"
+    )
+    for _ in range(2):
+        ran = cli(*command, "--url", url)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr == "azdriver: azure: parameter container: does not exist: mistyped\n"
 
 
 def test_bench_tells_the_requests_of_a_driver_that_counts_them(cli: Cli) -> None:

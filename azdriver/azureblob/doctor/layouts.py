@@ -51,11 +51,12 @@ def about_layouts(
             )
         )
     root = options.root_directory.strip("/")
-    registries = {
+    # The largest first, as the layouts are.
+    registries = [
         layout.root_directory
-        for layout in telling
+        for layout in sorted(telling, key=lambda layout: -layout.blobs)
         if layout.registry and layout.legacy_root_prefix == legacy
-    }
+    ]
     if registries:
         found += _of_registries(registries, root, recommended)
     elif only_directory:
@@ -74,11 +75,11 @@ def _seen(layout: LayoutCount, counts: BlobCounts) -> Finding:
     return Finding("info", code, " ".join(part for part in parts if part))
 
 
-def _of_registries(registries: set[str], root: str, recommended: Recommended) -> list[Finding]:
+def _of_registries(registries: list[str], root: str, recommended: Recommended) -> list[Finding]:
     if root in registries:
         return []
     names = ", ".join(sorted(name or "no root directory" for name in registries))
-    right = min(registries)
+    right = registries[0]
     recommended["rootdirectory"] = right
     return [
         Finding(

@@ -169,7 +169,10 @@ async def sample_blobs(clients: Clients) -> Sample:
         directories += page.prefixes
         break
     # The legacy root is one directory to the service; so are backups, which are counted too.
-    directories.sort(key=lambda name: (name not in ("/", BACKUPS, "docker/"), name))
+    directories.sort()
+    # Those are looked into even where so many come before them that they are on a later page.
+    first = ("/", BACKUPS, "docker/")
+    directories = [*first, *(name for name in directories if name not in first)]
     for directory in directories[:MAX_DIRECTORIES]:
         await _add_first(clients, sample, directory)
     for tree in sample.registries[:MAX_DIRECTORIES]:

@@ -163,9 +163,14 @@ class _Finish:
 
     async def _judge(self, now: BlobProperties) -> Outcome:
         """The blob as others went on with it; or another one, written since it was deleted."""
-        was_never_gone = not self._may_be_deleted and str(now.creation_time) == (
-            self._backup.metadata or {}
-        ).get(_CREATED)
+        # The time of creation alone has whole seconds only. But what was gone came back by a copy
+        # or a put, as another type; or as a new stream, which does not begin as long as the old.
+        was_never_gone = (
+            not self._may_be_deleted
+            and str(now.creation_time) == (self._backup.metadata or {}).get(_CREATED)
+            and blob_type_of(now) == "AppendBlob"
+            and (now.size or 0) >= (self._backup.size or 0)
+        )
         if was_never_gone or await is_same_content(self._clients, self._path, now, self._backup):
             await self._drop()
             return "changed" if blob_type_of(now) == "AppendBlob" else "in place"
