@@ -427,3 +427,36 @@ def test_a_put_that_waits_for_its_input_can_be_interrupted(process: Process, cli
     assert running.wait(60) == 143
     assert cli("ls").stdout == ""  # half of it would be of no use
     assert b"azdriver: terminated\n" in running.stderr.read()
+
+
+async def test_an_interrupted_put_of_a_pipe_leaves_the_version_before(
+    driver: AzureBlobDriver, process: Process
+) -> None:
+    await driver.put_content("/dump", b"yesterday")
+    running = process("put", "-", "/dump", "--debug")
+    assert running.stdin is not None
+    running.stdin.write(b"x" * 5 * MIB)
+    running.stdin.flush()
+    while list(await driver.list("/")) == ["/dump"]:
+        assert running.poll() is None
+        await asyncio.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(running.wait, 60) == 130
+    assert list(await driver.list("/")) == ["/dump"]
+    assert await driver.get_content("/dump") == b"yesterday"
+
+
+@pytest.mark.parametrize("write_mode", ["append", "block"])
+async def test_a_pipe_replaces_the_version_before_when_it_is_whole(
+    driver: AzureBlobDriver,
+    process: Process,
+    settings: Callable[..., dict[str, str]],
+    write_mode: str,
+) -> None:
+    path = "/" + "d" * 1000 + "/" + "f" * 20  # too long for anything to be added
+    await driver.put_content(path, b"yesterday")
+    putting = process("put", "-", path, "--verify", env=settings(writemode=write_mode))
+    _, err = putting.communicate(LARGE[: 5 * MIB], timeout=60)
+    assert (putting.returncode, err) == (0, b"")
+    assert await driver.get_content(path) == LARGE[: 5 * MIB]
+    assert [info.path async for info in driver.walk("/") if not info.is_dir] == [path]
