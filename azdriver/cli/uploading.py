@@ -146,7 +146,7 @@ class Upload:
         self, file: LocalFile, status: os.stat_result, remote: str, stored: int
     ) -> bool | None:
         """Whether the stream can be gone on with: True by its bytes, False by our record of it."""
-        if stored > status.st_size or not await in_thread(file.pass_over, stored):
+        if stored > status.st_size or not await file.pass_over(stored):
             return None
         try:
             visible = await self.driver.stat(remote)

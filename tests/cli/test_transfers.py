@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import anyio
 import pytest
 
 from azdriver import AzureBlobDriver, MemoryDriver
-from azdriver.cli.downloading import Download
+from azdriver.cli.downloading import Download, _Part
 from azdriver.cli.failures import Failure
-from azdriver.cli.local import Tree
+from azdriver.cli.local import Tree, hash_of
 from azdriver.cli.progress import Progress
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.proxy import fault_proxy
@@ -460,3 +461,56 @@ async def test_a_pipe_replaces_the_version_before_when_it_is_whole(
     assert (putting.returncode, err) == (0, b"")
     assert await driver.get_content(path) == LARGE[: 5 * MIB]
     assert [info.path async for info in driver.walk("/") if not info.is_dir] == [path]
+
+
+async def test_a_pipe_or_a_device_is_not_replaced(
+    driver: AzureBlobDriver, cli: Cli, tmp_path: Path
+) -> None:
+    await driver.put_content("/t/f", b"new")
+    fifo, link = tmp_path / "f", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    for ran in (
+        cli("get", "/t/f", fifo),
+        cli("get", "/t/f", link),
+        cli("get", "-r", "/t", tmp_path),
+    ):
+        assert ran.returncode == 1
+        assert "is no regular file; use - and the shell's > to write into it" in ran.stderr
+    assert fifo.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["f", "link"]
+
+
+async def test_a_link_that_is_named_stays(
+    driver: AzureBlobDriver, cli: Cli, tmp_path: Path
+) -> None:
+    await driver.put_content("/f", b"new")
+    (tmp_path / "other").mkdir()
+    link, real = tmp_path / "link", tmp_path / "other" / "real"
+    link.symlink_to(real)
+    for _ in range(2):  # it leads to nothing at first
+        ran = cli("get", "/f", link, "--checksum")
+        assert (ran.returncode, ran.stdout) == (0, f"{sha256(b'new')}  {link}\n")
+        assert link.is_symlink()
+        assert real.read_text() == "new"
+        real.write_text("old")
+    assert os.listdir(tmp_path / "other") == ["real"]
+
+
+async def test_hashing_can_be_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    path.touch()
+    os.truncate(path, 1 << 40)  # would take many minutes
+    with anyio.move_on_after(0.01) as scope:
+        await hash_of(path)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("name", ["ä" * 127, "x" * 255, "x" + "\N{SNOWMAN}" * 84])
+async def test_a_part_file_of_a_long_name(
+    driver: AzureBlobDriver, cli: Cli, tmp_path: Path, name: str
+) -> None:
+    assert len(os.fsencode(_Part.beside(tmp_path / name).data.name)) <= 255
+    await driver.put_content("/f", b"new")
+    assert cli("get", "/f", tmp_path / name).returncode == 0
+    assert os.listdir(tmp_path) == [name]
