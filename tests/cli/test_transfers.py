@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -20,6 +21,7 @@ from azdriver.cli.downloading import Download, _Part
 from azdriver.cli.failures import Failure
 from azdriver.cli.local import Tree, hash_of
 from azdriver.cli.progress import Progress
+from azdriver.cli.uploading import Journal
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.proxy import fault_proxy
 
@@ -224,7 +226,8 @@ async def test_an_interrupted_put_is_gone_on_with(
         ran = await asyncio.to_thread(ended, running)
         assert ran.returncode == 130
         assert ran.stderr == "azdriver: interrupted: the same command with --resume goes on\n"
-    async with fault_proxy(azurite_server.blob_endpoint) as proxy:
+        proxy.bytes_per_second = None
+        proxy.request_lines.clear()
         env = settings(proxy.endpoint, writemode=write_mode)
         ran = await asyncio.to_thread(cli, "put", large, "/big", "--resume", "--checksum", **env)
         assert (ran.returncode, ran.stderr) == (0, "")
@@ -514,3 +517,78 @@ async def test_a_part_file_of_a_long_name(
     await driver.put_content("/f", b"new")
     assert cli("get", "/f", tmp_path / name).returncode == 0
     assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("state", ["file", "none"])
+async def test_a_put_without_a_directory_for_records(
+    driver: AzureBlobDriver,
+    cli: Cli,
+    large: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path / "file")}
+    (tmp_path / "file").touch()
+    if state == "none":
+        env["XDG_STATE_HOME"] = ""
+        monkeypatch.setattr(Path, "home", no_home)
+    (tmp_path / "two").symlink_to(large)
+    ran = cli("put", large, tmp_path / "two", "/big/", "-v", **env)
+    assert ran.returncode == 0
+    assert ran.stderr.count("not noted for --resume: ") == 1
+    assert cli("put", large, "/big/two", "--resume", **env).returncode == 0
+    assert (await driver.stat("/big/two")).size == len(LARGE)
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_records_are_thrown_away_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    directory = tmp_path / "azdriver" / "uploads"
+    directory.mkdir(parents=True)
+    (directory / "gone.json").symlink_to("nowhere")  # as if it vanished between list and stat
+    old = directory / "old.json"
+    old.touch()
+    os.utime(old, (1e9, 1e9))
+    journal, status = Journal("somewhere"), tmp_path.stat()
+    assert journal.begun("/x", tmp_path, status) is None
+    assert not old.exists()
+    old.touch()
+    os.utime(old, (1e9, 1e9))
+    assert journal.begun("/x", tmp_path, status) is None
+    assert old.exists()
+    assert journal.matches("/x", tmp_path, status)
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_checksums_into_a_pipe_that_is_closed(
+    driver: AzureBlobDriver, process: Process, tree: Path, tmp_path: Path, recursive: bool
+) -> None:
+    (tree / "no path").unlink()
+    await driver.put_content("/f/f", b"x")
+    for arguments in (
+        ("put", "-r", tree, "/t") if recursive else ("put", tree / "a", "/a"),
+        ("get", "-r", "/f", tmp_path / "f") if recursive else ("get", "/f/f", tmp_path / "f"),
+    ):
+        running = process("-q", *arguments, "--checksum")
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert await asyncio.to_thread(running.wait, 60) == 141
+        lines = running.stderr.read().decode().splitlines()
+        assert [line for line in lines if "left out" not in line] == []
+
+
+def test_checksums_onto_a_full_disk(settings: Callable[..., dict[str, str]], tree: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-P", "-m", "azdriver", "put", tree / "a", "/a", "--checksum"],
+            env={**os.environ, **settings()},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert (ran.returncode, ran.stderr) == (1, b"azdriver: No space left on device\n")
