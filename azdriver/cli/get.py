@@ -111,7 +111,7 @@ async def _one(
 
 
 def _place(target: Path) -> Path:
-    """What is to be replaced: a symbolic link that was named stays, and what it leads to is not."""
+    """Where to write: not to a symbolic link that was named, but to what it leads to."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and not target.is_file() and not target.is_dir():
         raise not_regular(target)

@@ -174,7 +174,7 @@ async def _put_stdin(
         await driver.put_content(remote, begin)
         shown.advance(len(begin))
         if verify:
-            await _verify(driver, remote, sha256.hexdigest())
+            await _verify(driver, remote, remote, sha256.hexdigest())
     else:
         await _put_stream(driver, remote, begin, chunks, sha256, shown, verify=verify)
     if checksum:
@@ -212,7 +212,7 @@ async def _put_stream(
                 raise
             await writer.commit()
         if verify:
-            await _verify(driver, temporary, sha256.hexdigest())
+            await _verify(driver, temporary, remote, sha256.hexdigest())
     except BaseException:
         with (
             anyio.move_on_after(DISCARDING_SECONDS, shield=True),
@@ -228,9 +228,9 @@ async def _put_stream(
         raise
 
 
-async def _verify(driver: StorageDriver, path: str, sha256: str) -> None:
-    if await hash_stored(driver, path) != sha256:
-        raise Failure(f"{path}: what is stored differs from what was read; put it again")
+async def _verify(driver: StorageDriver, stored: str, remote: str, sha256: str) -> None:
+    if await hash_stored(driver, stored) != sha256:
+        raise Failure(f"{remote}: what is stored differs from what was read; put it again")
 
 
 class _Stdin:

@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 
 import anyio
 import pytest
+from azure.storage.blob.aio import BlobClient
 
 from azdriver import AzureBlobDriver, MemoryDriver
 from azdriver.cli.downloading import Download, _Part
@@ -592,3 +593,21 @@ def test_checksums_onto_a_full_disk(settings: Callable[..., dict[str, str]], tre
             timeout=60,
         )
     assert (ran.returncode, ran.stderr) == (1, b"azdriver: No space left on device\n")
+
+
+async def test_a_pipe_that_cannot_be_moved_into_its_place_is_kept(
+    driver: AzureBlobDriver, process: Process, settings: Callable[..., dict[str, str]]
+) -> None:
+    await driver.put_content("/dump", b"yesterday")
+    container = settings()["AZDRIVER_URL"].partition("?")[0].rpartition("/")[2]
+    connection = driver_connection(driver)
+    async with BlobClient.from_connection_string(connection, container, "dump") as blob:
+        lease = await blob.acquire_lease()  # so that nobody else may write
+        putting = process("put", "-", "/dump")
+        _, err = await asyncio.to_thread(putting.communicate, LARGE[: 5 * MIB], 60)
+        await lease.release()
+    assert putting.returncode == 1
+    (kept,) = [path for path in await driver.list("/") if path != "/dump"]
+    assert f"azdriver: all that was read is at {kept}, if it is not at /dump\n" in err.decode()
+    assert await driver.get_content(kept) == LARGE[: 5 * MIB]
+    assert await driver.get_content("/dump") == b"yesterday"
