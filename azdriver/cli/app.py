@@ -113,9 +113,12 @@ def run_app(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception, *, debug: bool) -> int:
-    if status_of(error) == PIPE_CLOSED:
+    try:
+        sys.stdout.flush()
+    except OSError:
         # Python flushes the stream at its end: that must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if status_of(error) == PIPE_CLOSED:
         return PIPE_CLOSED
     text = describe(error)
     if isinstance(error, click.UsageError) and error.ctx is not None:

@@ -14,14 +14,14 @@ from azdriver.cli.local import CHUNK_BYTES, LocalFile, hash_of, in_thread
 from azdriver.cli.progress import Progress
 from azdriver.contract import FileInfo, FileReader, StorageDriver
 
-__all__ = ["Download"]
+__all__ = ["Download", "not_regular"]
 
 # So much of the end of a part is read again and compared before it is gone on with: what a crash
 # of the machine takes is at the end.
 OVERLAP_BYTES: Final = 1024 * 1024
 # How often a file is begun again because another version is stored meanwhile.
 MOST_VERSIONS: Final = 3
-LONGEST_NAME: Final = 200
+LONGEST_NAME_BYTES: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +39,10 @@ class Download:
         file beside ``target``, which is kept if the transfer fails or is interrupted.
 
         Raises:
-            Failure: other versions keep being stored, or the disk has other bytes than came.
+            Failure: at ``target`` is no file that could be replaced, other versions keep being
+                stored, or the disk has other bytes than came.
         """
+        await in_thread(_require_replaceable, target)
         if self.resume and await in_thread(_is_there, info, target):
             self.progress.passed_over(info.size)
             return None
@@ -49,7 +51,7 @@ class Download:
             for _ in range(MOST_VERSIONS):
                 sha256 = await self._version(info, part)
                 if sha256 is not None:
-                    if await in_thread(hash_of, part.data) != sha256:
+                    if await hash_of(part.data) != sha256:
                         await in_thread(part.remove)
                         raise Failure(f"{target}: the disk has other bytes than were received")
                     await in_thread(part.becomes, target, info)
@@ -88,7 +90,7 @@ class Download:
         """Whether what is in the part file is what is stored; it is at its end afterwards."""
         if not start:
             return True
-        if not await in_thread(file.pass_over, start):
+        if not await file.pass_over(start):
             return False
         tail = await in_thread(file.read, OVERLAP_BYTES)
         if await reader.read(len(tail)) != tail:
@@ -107,8 +109,10 @@ class _Part:
     @classmethod
     def beside(cls, target: Path) -> _Part:
         name = target.name
-        if len(name) > LONGEST_NAME:  # with what is added, it would be too long for a file
-            name = name[:LONGEST_NAME] + hashlib.sha256(name.encode()).hexdigest()[:16]
+        encoded = os.fsencode(name)
+        if len(encoded) > LONGEST_NAME_BYTES:  # with what is added, too long for a file
+            begin = encoded[:LONGEST_NAME_BYTES].decode("utf-8", "ignore")
+            name = begin + hashlib.sha256(encoded).hexdigest()[:16]
         return cls(
             target.with_name(f".{name}.azdriver.part"), target.with_name(f".{name}.azdriver.etag")
         )
@@ -138,6 +142,23 @@ class _Part:
     def remove(self) -> None:
         self.version.unlink(missing_ok=True)
         self.data.unlink(missing_ok=True)
+
+
+def _require_replaceable(target: Path) -> None:
+    """Whoever names a device or a pipe wants to write into it, not to lose it."""
+    try:
+        mode = target.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise Failure(f"{target} is a directory")
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        raise not_regular(target)
+
+
+def not_regular(target: Path) -> Failure:
+    """The error for a target that is a device, a pipe or the like."""
+    return Failure(f"{target} is no regular file; use - and the shell's > to write into it")
 
 
 def _bare(etag: str | None) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from azdriver.cli.downloading import Download
+from azdriver.cli.downloading import Download, not_regular
 from azdriver.cli.failures import Failure, UsageFailure
 from azdriver.cli.local import CHUNK_BYTES, Tree, in_thread
 from azdriver.cli.options import JOBS, Command, remote
@@ -54,9 +54,9 @@ async def get(
     under its own name. With -r, what is below the directory REMOTE goes below the directory
     LOCAL, and never outside of it: symbolic links in LOCAL are not followed.
 
-    A file is written to a part file beside LOCAL, read again and compared by its SHA-256, and
-    then takes its place with the time of the stored version. A file that fails does not stop the
-    others.
+    A file is written to a part file beside LOCAL (or beside what it leads to), read again and
+    compared by its SHA-256, and then takes its place with the time of the stored version. A file
+    that fails does not stop the others.
 
     \b
       azdriver get /reports/2026/all.csv
@@ -105,9 +105,17 @@ async def _one(
     info = await driver.stat(remote)
     if info.is_dir:
         raise Failure(f"{remote} is a directory: give -r to fetch what is below it")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    place = await in_thread(_place, target)
     shown.expect(1, info.size)
-    yield Job(info, target, str(target))
+    yield Job(info, place, str(target))
+
+
+def _place(target: Path) -> Path:
+    """Where to write: not to a symbolic link that was named, but to what it leads to."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise not_regular(target)
+    return Path(os.path.realpath(target))
 
 
 async def _below(

@@ -23,6 +23,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 CHUNK_BYTES: Final = 1024 * 1024
+# What is read in a thread is waited for: by so much Ctrl-C may come late.
+_STEP_BYTES: Final = 16 * 1024 * 1024
 # https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 _RESERVED: Final = {"con", "prn", "aux", "nul"} | {
     f"{name}{number}" for name in ("com", "lpt") for number in range(1, 10)
@@ -77,11 +79,17 @@ class LocalFile:
         self._sha256.update(data)
         return data
 
-    def pass_over(self, size_bytes: int) -> bool:
-        """Read up to a position; False if the file is shorter."""
-        while size_bytes > 0 and (data := self.read(min(size_bytes, CHUNK_BYTES))):
-            size_bytes -= len(data)
+    async def pass_over(self, size_bytes: int) -> bool:
+        """Read up to a position; False if the file is shorter. It can be cancelled on the way."""
+        while size_bytes > 0 and (done := await in_thread(self._read_on, size_bytes)):
+            size_bytes -= done
         return size_bytes <= 0
+
+    def _read_on(self, limit_bytes: int) -> int:
+        begun = left = min(limit_bytes, _STEP_BYTES)
+        while left > 0 and (data := self.read(min(left, CHUNK_BYTES))):
+            left -= len(data)
+        return begun - left
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -100,10 +108,11 @@ class LocalFile:
         self.rewind()
 
 
-def hash_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+async def hash_of(path: Path) -> str:
+    """The SHA-256 of a file. It can be cancelled on the way."""
+    with await in_thread(LocalFile, path, os.O_RDONLY) as file:
+        await file.pass_over(file.status().st_size)
+        return file.sha256
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 import threading
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,13 +19,15 @@ import click
 from azdriver.cli.failures import Failure, UsageFailure
 from azdriver.cli.local import CHUNK_BYTES, Found, in_thread, scan
 from azdriver.cli.options import JOBS, Command, remote
-from azdriver.cli.output import note
+from azdriver.cli.output import error_line, note
 from azdriver.cli.progress import Progress, progress
 from azdriver.cli.running import with_new_driver
 from azdriver.cli.settings import current, destination
 from azdriver.cli.transfer import Job, failed, finish, transfer
 from azdriver.cli.uploading import SMALL_BYTES, Journal, Upload, hash_stored
 from azdriver.contract import StorageDriver
+from azdriver.errors import StorageDriverError
+from azdriver.paths import MAX_PATH_CHARACTERS, parse_path
 
 __all__ = ["put"]
 
@@ -63,8 +66,12 @@ async def put(
     its own name. With -r, what is below the directory LOCAL goes below REMOTE; symbolic links and
     empty directories in it are left out.
 
-    A file of up to 4 MiB is stored by one request, a larger one as a stream. A file that fails
-    does not stop the others. What came from the standard input is thrown away if it fails.
+    A file of up to 4 MiB is stored by one request, a larger one as a stream, which replaces an
+    older version at once: until it is whole, readers find the part that was stored so far (not
+    in block mode, which shows nothing of it). A file that fails does not stop the others.
+
+    The standard input is stored beside REMOTE first, and moved there when it is whole. If it
+    fails before, it is thrown away, and an older version stays.
 
     \b
       azdriver put report.csv /reports/2026/
@@ -154,6 +161,7 @@ async def _each(jobs: list[Job[Path, str]]) -> AsyncIterator[Job[Path, str]]:
 async def _put_stdin(
     driver: StorageDriver, remote: str, shown: Progress, *, verify: bool, checksum: bool
 ) -> None:
+    parse_path(remote, driver=driver.name)  # before hours of input are read
     sha256 = hashlib.sha256()
     chunks = _Stdin()
     begin = b""
@@ -165,8 +173,32 @@ async def _put_stdin(
     if len(begin) <= SMALL_BYTES:
         await driver.put_content(remote, begin)
         shown.advance(len(begin))
+        if verify:
+            await _verify(driver, remote, remote, sha256.hexdigest())
     else:
-        async with driver.writer(remote) as writer:
+        await _put_stream(driver, remote, begin, chunks, sha256, shown, verify=verify)
+    if checksum:
+        click.echo(f"{sha256.hexdigest()}  {remote}")
+
+
+async def _put_stream(
+    driver: StorageDriver,
+    remote: str,
+    begin: bytes,
+    chunks: _Stdin,
+    sha256: hashlib._Hash,
+    shown: Progress,
+    *,
+    verify: bool,
+) -> None:
+    """Store a stream beside ``remote``, and move it there when it is whole.
+
+    So an end that never comes leaves alone what was stored at ``remote`` before.
+    """
+    suffix = f".azdriver-{uuid.uuid4().hex}"
+    temporary = remote[: MAX_PATH_CHARACTERS - len(suffix)] + suffix
+    try:
+        async with driver.writer(temporary) as writer:
             try:
                 await writer.write(begin)
                 while chunk := await chunks.read():
@@ -179,10 +211,26 @@ async def _put_stdin(
                     await writer.cancel()
                 raise
             await writer.commit()
-    if verify and await hash_stored(driver, remote) != sha256.hexdigest():
+        if verify:
+            await _verify(driver, temporary, remote, sha256.hexdigest())
+    except BaseException:
+        with (
+            anyio.move_on_after(DISCARDING_SECONDS, shield=True),
+            suppress(StorageDriverError),  # the first error is the one to tell
+        ):
+            await driver.delete(temporary)
+        raise
+    try:
+        await driver.move(temporary, remote)
+    except BaseException:
+        # It cannot be read again, and the copy may have taken the place of the old version.
+        error_line(f"all that was read is at {temporary}, if it is not at {remote}")
+        raise
+
+
+async def _verify(driver: StorageDriver, stored: str, remote: str, sha256: str) -> None:
+    if await hash_stored(driver, stored) != sha256:
         raise Failure(f"{remote}: what is stored differs from what was read; put it again")
-    if checksum:
-        click.echo(f"{sha256.hexdigest()}  {remote}")
 
 
 class _Stdin:

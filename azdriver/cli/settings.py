@@ -103,12 +103,17 @@ def _is_azure(target: str | tuple[str, Mapping[str, Any]]) -> bool:
 def destination(settings: Settings) -> str:
     """What names the driver in the records of uploads: nothing of it is a secret."""
     target = _target(settings)
+    name = parse_url(target).scheme if isinstance(target, str) else target[0]
+    if name == "azure":
+        # However it is written, and wherever its parts come from.
+        options = azure_options(settings)
+        root = options.root_directory.strip("/")
+        return f"{options.account_url}/{options.container}/{root}"
     if isinstance(target, str):
         url = parse_url(target)
         return f"{url.scheme}://{url.host}/{url.path}"
-    name, parameters = target
     public = ("accountname", "container", "realm", "rootdirectory", "serviceurl")
-    return "|".join((name, *(str(parameters.get(key, "")) for key in public)))
+    return "|".join((name, *(str(target[1].get(key, "")) for key in public)))
 
 
 def _target(settings: Settings) -> str | tuple[str, Mapping[str, Any]]:

@@ -77,7 +77,13 @@ async def transfer(
             progress.files += 1
             detail(f"done: {job.name}")
             if checksums:
-                click.echo(f"{sha256}  {job.name}")
+                try:
+                    click.echo(f"{sha256}  {job.name}")
+                except OSError as error:
+                    # Raised here, it would come out in a group. Nothing can be told any more.
+                    fatal.insert(0, error)
+                    group.cancel_scope.cancel()
+                    return
 
     async with anyio.create_task_group() as group:
         for _ in range(at_once):

@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from azdriver.cli.failures import Failure
+from azdriver.cli.failures import Failure, describe
 from azdriver.cli.local import CHUNK_BYTES, LocalFile, in_thread
+from azdriver.cli.output import detail
 from azdriver.cli.progress import Progress
 from azdriver.contract import FileWriter, StorageDriver
 from azdriver.errors import NotAppendableError, PathNotFoundError
@@ -31,6 +32,8 @@ class Journal:
 
     In block mode nothing of a stream is visible before it is committed. Each record is a small
     file in the user's state directory; it holds no content, and no credential.
+
+    It is an aid: where that directory cannot be used, nothing is recorded.
     """
 
     def __init__(self, destination: str) -> None:
@@ -38,29 +41,47 @@ class Journal:
         Args:
             destination: what names the driver.
         """
-        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-        self._directory = Path(state, "azdriver", "uploads")
         self._destination = destination
+        self._is_pruned = False
+        self._is_told = False
 
-    def begun(self, remote: str, local: Path, status: os.stat_result) -> None:
-        """Remember that ``local``, as it is, is being stored at ``remote``."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for old in self._directory.glob("*.json"):
-            if time.time() - old.stat().st_mtime > KEPT_SECONDS:
-                old.unlink(missing_ok=True)
-        self._file(remote).write_text(json.dumps(self._record(local, status)), "utf-8")
+    def begun(self, remote: str, local: Path, status: os.stat_result) -> str | None:
+        """Remember that ``local``, as it is, is being stored at ``remote``.
+
+        Returns:
+            Why that is not possible, if it is not; the first time only.
+        """
+        try:
+            file = self._file(remote)
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self._is_pruned:
+                self._is_pruned = True
+                self._prune(file.parent)
+            file.write_text(json.dumps(self._record(local, status)), "utf-8")
+        except (OSError, RuntimeError) as error:
+            told, self._is_told = self._is_told, True
+            return None if told else (describe(error) if isinstance(error, OSError) else str(error))
+        return None
+
+    @staticmethod
+    def _prune(directory: Path) -> None:
+        for old in directory.glob("*.json"):
+            with suppress(FileNotFoundError):  # another process does the same
+                if time.time() - old.stat().st_mtime > KEPT_SECONDS:
+                    old.unlink()
 
     def matches(self, remote: str, local: Path, status: os.stat_result) -> bool:
         """Whether the upload to ``remote`` was begun from this very file."""
         try:
             found = json.loads(self._file(remote).read_text("utf-8"))
-        except (OSError, ValueError):
+            return bool(found == self._record(local, status))
+        except (OSError, RuntimeError, ValueError):
             return False
-        return bool(found == self._record(local, status))
 
     def done(self, remote: str) -> None:
         """Forget it."""
-        self._file(remote).unlink(missing_ok=True)
+        with suppress(OSError, RuntimeError):
+            self._file(remote).unlink(missing_ok=True)
 
     def _record(self, local: Path, status: os.stat_result) -> dict[str, object]:
         return {
@@ -70,8 +91,10 @@ class Journal:
         }
 
     def _file(self, remote: str) -> Path:
+        # Without a home directory, this is a RuntimeError.
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         name = hashlib.sha256(f"{self._destination}\n{remote}".encode()).hexdigest()
-        return self._directory / f"{name[:32]}.json"
+        return Path(state, "azdriver", "uploads", f"{name[:32]}.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +153,9 @@ class Upload:
                         await self._fill(writer, file, status, remote)
                         return known
             await in_thread(file.rewind)
-        await in_thread(self.journal.begun, remote, file.path, status)
+        unusable = await in_thread(self.journal.begun, remote, file.path, status)
+        if unusable is not None:
+            detail(f"not noted for --resume: {unusable}")
         async with self.driver.writer(remote) as writer:
             await self._fill(writer, file, status, remote)
         return True
@@ -146,7 +171,7 @@ class Upload:
         self, file: LocalFile, status: os.stat_result, remote: str, stored: int
     ) -> bool | None:
         """Whether the stream can be gone on with: True by its bytes, False by our record of it."""
-        if stored > status.st_size or not await in_thread(file.pass_over, stored):
+        if stored > status.st_size or not await file.pass_over(stored):
             return None
         try:
             visible = await self.driver.stat(remote)

@@ -128,8 +128,30 @@ def test_a_file_that_is_no_toml(config: Path) -> None:
 
 def test_what_names_an_upload_holds_no_secret(config: Path) -> None:
     url = f"azure://account/container/root?accountkey={KEY}"
-    assert destination(Settings(url=url)) == "azure://account/container/root"
+    named = "https://account.blob.core.windows.net/container/root"
+    assert destination(Settings(url=url)) == named
     assert destination(Settings(profile="small")).startswith("memory|")
+
+
+def test_profiles_of_two_accounts_do_not_share_their_records(tmp_path: Path) -> None:
+    file = tmp_path / "two.toml"
+    file.write_text(
+        "".join(
+            f"""
+            [profiles.{account}]
+            driver = "azure"
+            container = "container"
+            connectionstring = "AccountName={account};AccountKey={KEY}"
+            """
+            for account in ("one", "two")
+        ),
+        "utf-8",
+    )
+    one, two = (destination(Settings(config=file, profile=name)) for name in ("one", "two"))
+    assert (one, two) == (
+        "https://one.blob.core.windows.net/container/",
+        "https://two.blob.core.windows.net/container/",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,17 +8,21 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import anyio
 import pytest
+from azure.storage.blob.aio import BlobClient
 
 from azdriver import AzureBlobDriver, MemoryDriver
-from azdriver.cli.downloading import Download
+from azdriver.cli.downloading import Download, _Part
 from azdriver.cli.failures import Failure
-from azdriver.cli.local import Tree
+from azdriver.cli.local import Tree, hash_of
 from azdriver.cli.progress import Progress
+from azdriver.cli.uploading import Journal
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.proxy import fault_proxy
 
@@ -223,7 +227,8 @@ async def test_an_interrupted_put_is_gone_on_with(
         ran = await asyncio.to_thread(ended, running)
         assert ran.returncode == 130
         assert ran.stderr == "azdriver: interrupted: the same command with --resume goes on\n"
-    async with fault_proxy(azurite_server.blob_endpoint) as proxy:
+        proxy.bytes_per_second = None
+        proxy.request_lines.clear()
         env = settings(proxy.endpoint, writemode=write_mode)
         ran = await asyncio.to_thread(cli, "put", large, "/big", "--resume", "--checksum", **env)
         assert (ran.returncode, ran.stderr) == (0, "")
@@ -427,3 +432,182 @@ def test_a_put_that_waits_for_its_input_can_be_interrupted(process: Process, cli
     assert running.wait(60) == 143
     assert cli("ls").stdout == ""  # half of it would be of no use
     assert b"azdriver: terminated\n" in running.stderr.read()
+
+
+async def test_an_interrupted_put_of_a_pipe_leaves_the_version_before(
+    driver: AzureBlobDriver, process: Process
+) -> None:
+    await driver.put_content("/dump", b"yesterday")
+    running = process("put", "-", "/dump", "--debug")
+    assert running.stdin is not None
+    running.stdin.write(b"x" * 5 * MIB)
+    running.stdin.flush()
+    while list(await driver.list("/")) == ["/dump"]:
+        assert running.poll() is None
+        await asyncio.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(running.wait, 60) == 130
+    assert list(await driver.list("/")) == ["/dump"]
+    assert await driver.get_content("/dump") == b"yesterday"
+
+
+@pytest.mark.parametrize("write_mode", ["append", "block"])
+async def test_a_pipe_replaces_the_version_before_when_it_is_whole(
+    driver: AzureBlobDriver,
+    process: Process,
+    settings: Callable[..., dict[str, str]],
+    write_mode: str,
+) -> None:
+    path = "/" + "d" * 1000 + "/" + "f" * 20  # too long for anything to be added
+    await driver.put_content(path, b"yesterday")
+    putting = process("put", "-", path, "--verify", env=settings(writemode=write_mode))
+    _, err = putting.communicate(LARGE[: 5 * MIB], timeout=60)
+    assert (putting.returncode, err) == (0, b"")
+    assert await driver.get_content(path) == LARGE[: 5 * MIB]
+    assert [info.path async for info in driver.walk("/") if not info.is_dir] == [path]
+
+
+async def test_a_pipe_or_a_device_is_not_replaced(
+    driver: AzureBlobDriver, cli: Cli, tmp_path: Path
+) -> None:
+    await driver.put_content("/t/f", b"new")
+    fifo, link = tmp_path / "f", tmp_path / "link"
+    os.mkfifo(fifo)
+    link.symlink_to(fifo)
+    for ran in (
+        cli("get", "/t/f", fifo),
+        cli("get", "/t/f", link),
+        cli("get", "-r", "/t", tmp_path),
+    ):
+        assert ran.returncode == 1
+        assert "is no regular file; use - and the shell's > to write into it" in ran.stderr
+    assert fifo.is_fifo()
+    assert sorted(os.listdir(tmp_path)) == ["f", "link"]
+
+
+async def test_a_link_that_is_named_stays(
+    driver: AzureBlobDriver, cli: Cli, tmp_path: Path
+) -> None:
+    await driver.put_content("/f", b"new")
+    (tmp_path / "other").mkdir()
+    link, real = tmp_path / "link", tmp_path / "other" / "real"
+    link.symlink_to(real)
+    for _ in range(2):  # it leads to nothing at first
+        ran = cli("get", "/f", link, "--checksum")
+        assert (ran.returncode, ran.stdout) == (0, f"{sha256(b'new')}  {link}\n")
+        assert link.is_symlink()
+        assert real.read_text() == "new"
+        real.write_text("old")
+    assert os.listdir(tmp_path / "other") == ["real"]
+
+
+async def test_hashing_can_be_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    path.touch()
+    os.truncate(path, 1 << 40)  # would take many minutes
+    with anyio.move_on_after(0.01) as scope:
+        await hash_of(path)
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("name", ["ä" * 127, "x" * 255, "x" + "\N{SNOWMAN}" * 84])
+async def test_a_part_file_of_a_long_name(
+    driver: AzureBlobDriver, cli: Cli, tmp_path: Path, name: str
+) -> None:
+    assert len(os.fsencode(_Part.beside(tmp_path / name).data.name)) <= 255
+    await driver.put_content("/f", b"new")
+    assert cli("get", "/f", tmp_path / name).returncode == 0
+    assert os.listdir(tmp_path) == [name]
+
+
+@pytest.mark.parametrize("state", ["file", "none"])
+async def test_a_put_without_a_directory_for_records(
+    driver: AzureBlobDriver,
+    cli: Cli,
+    large: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+) -> None:
+    env = {"XDG_STATE_HOME": str(tmp_path / "file")}
+    (tmp_path / "file").touch()
+    if state == "none":
+        env["XDG_STATE_HOME"] = ""
+        monkeypatch.setattr(Path, "home", no_home)
+    (tmp_path / "two").symlink_to(large)
+    ran = cli("put", large, tmp_path / "two", "/big/", "-v", **env)
+    assert ran.returncode == 0
+    assert ran.stderr.count("not noted for --resume: ") == 1
+    assert cli("put", large, "/big/two", "--resume", **env).returncode == 0
+    assert (await driver.stat("/big/two")).size == len(LARGE)
+
+
+def no_home() -> Path:
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_records_are_thrown_away_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    directory = tmp_path / "azdriver" / "uploads"
+    directory.mkdir(parents=True)
+    (directory / "gone.json").symlink_to("nowhere")  # as if it vanished between list and stat
+    old = directory / "old.json"
+    old.touch()
+    os.utime(old, (1e9, 1e9))
+    journal, status = Journal("somewhere"), tmp_path.stat()
+    assert journal.begun("/x", tmp_path, status) is None
+    assert not old.exists()
+    old.touch()
+    os.utime(old, (1e9, 1e9))
+    assert journal.begun("/x", tmp_path, status) is None
+    assert old.exists()
+    assert journal.matches("/x", tmp_path, status)
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+async def test_checksums_into_a_pipe_that_is_closed(
+    driver: AzureBlobDriver, process: Process, tree: Path, tmp_path: Path, recursive: bool
+) -> None:
+    (tree / "no path").unlink()
+    await driver.put_content("/f/f", b"x")
+    for arguments in (
+        ("put", "-r", tree, "/t") if recursive else ("put", tree / "a", "/a"),
+        ("get", "-r", "/f", tmp_path / "f") if recursive else ("get", "/f/f", tmp_path / "f"),
+    ):
+        running = process("-q", *arguments, "--checksum")
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert await asyncio.to_thread(running.wait, 60) == 141
+        lines = running.stderr.read().decode().splitlines()
+        assert [line for line in lines if "left out" not in line] == []
+
+
+def test_checksums_onto_a_full_disk(settings: Callable[..., dict[str, str]], tree: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [sys.executable, "-P", "-m", "azdriver", "put", tree / "a", "/a", "--checksum"],
+            env={**os.environ, **settings()},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=60,
+        )
+    assert (ran.returncode, ran.stderr) == (1, b"azdriver: No space left on device\n")
+
+
+async def test_a_pipe_that_cannot_be_moved_into_its_place_is_kept(
+    driver: AzureBlobDriver, process: Process, settings: Callable[..., dict[str, str]]
+) -> None:
+    await driver.put_content("/dump", b"yesterday")
+    container = settings()["AZDRIVER_URL"].partition("?")[0].rpartition("/")[2]
+    connection = driver_connection(driver)
+    async with BlobClient.from_connection_string(connection, container, "dump") as blob:
+        lease = await blob.acquire_lease()  # so that nobody else may write
+        putting = process("put", "-", "/dump")
+        _, err = await asyncio.to_thread(putting.communicate, LARGE[: 5 * MIB], 60)
+        await lease.release()
+    assert putting.returncode == 1
+    (kept,) = [path for path in await driver.list("/") if path != "/dump"]
+    assert f"azdriver: all that was read is at {kept}, if it is not at /dump\n" in err.decode()
+    assert await driver.get_content(kept) == LARGE[: 5 * MIB]
+    assert await driver.get_content("/dump") == b"yesterday"
