@@ -119,7 +119,7 @@ class MigrationReport:
         gone: blobs that others moved or deleted meanwhile.
         conflicts: see :class:`Incident`; so are the next three.
         changed: left for another run.
-        failed: refused by the service.
+        failed: refused by the service, or without a name in the new layout.
         skipped: names of no path.
         incidents: the first of each kind.
         stopped: why the run ended early, which is what would end every further step too; None

@@ -35,10 +35,17 @@ class Route(NamedTuple):
 
 
 class NoRoute(NamedTuple):
-    """Why a blob stays where it is."""
+    """Why a blob stays where it is.
+
+    Attributes:
+        name: of the blob.
+        reason: for the report.
+        is_path: whether a driver of the old layout finds it, so that it should have been migrated.
+    """
 
     name: str
     reason: str
+    is_path: bool = True
 
 
 class Routes:
@@ -83,7 +90,8 @@ class Routes:
     def _route(self, name: str, names: BlobNames) -> Route | NoRoute | None:
         path = names.path_of(name)
         if path is None:
-            return NoRoute(name, "its name is that of no path") if names is self._source else None
+            reason = "its name is that of no path"
+            return NoRoute(name, reason, is_path=False) if names is self._source else None
         if self.source_prefix == self.dest_prefix or names is self._dest:
             return Route(path, BlobName(name), BlobName(name))
         try:

@@ -163,7 +163,7 @@ class _Run:
         if route is None:
             return
         if isinstance(route, NoRoute):
-            self._left("skipped", blob.name, "", route.reason)
+            self._left("failed" if route.is_path else "skipped", blob.name, "", route.reason)
             return
         convert = self._routes.is_converted(
             route.path, blob_type_of(blob), blob.size, blob.metadata
