@@ -24,6 +24,4 @@ class RegistryStorage:
         self.uploads = UploadStore(driver, settings, self.blobs)
         self.tags = TagStore(driver, settings)
         self.referrers = ReferrerStore(driver, settings)
-        self.manifests = ManifestStore(
-            driver, settings, self.blobs, self.tags, self.referrers
-        )
+        self.manifests = ManifestStore(driver, settings, self.blobs, self.tags, self.referrers)

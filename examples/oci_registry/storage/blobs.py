@@ -79,9 +79,7 @@ class BlobStore:
                     await self._link(name, digest, target)
         return await self.find(name, digest)
 
-    async def chunks(
-        self, blob: Blob, offset: int, length: int
-    ) -> AsyncGenerator[bytes, None]:
+    async def chunks(self, blob: Blob, offset: int, length: int) -> AsyncGenerator[bytes, None]:
         """``length`` bytes of a blob from ``offset``.
 
         If another push writes the same bytes anew meanwhile, it goes on with those.
@@ -89,9 +87,7 @@ class BlobStore:
         end = offset + length
         for attempt in range(MAX_REOPENS + 1):
             try:
-                async with self._driver.reader(
-                    blob.path, offset, length=end - offset
-                ) as reader:
+                async with self._driver.reader(blob.path, offset, length=end - offset) as reader:
                     async for chunk in reader:
                         offset += len(chunk)
                         yield chunk
@@ -140,9 +136,7 @@ class BlobStore:
         except PathNotFoundError:
             raise _unknown(digest) from None
 
-    async def publish(
-        self, name: RepositoryName, digest: Digest, uploaded: str, size: int
-    ) -> None:
+    async def publish(self, name: RepositoryName, digest: Digest, uploaded: str, size: int) -> None:
         """Make an upload, whose digest was verified, a blob of a repository.
 
         On return the blob can be read. If the same bytes are there, and young enough that no

@@ -69,14 +69,18 @@ class ManifestStore:
             return await self._by_digest(name, digest)
         subject = fallback_subject(reference)
         if subject is not None:
-            listed = await self._referrers.list(name, subject)
+            listed = await self._referrers.of(name, subject)
             if listed:
                 content = index_of(listed)
                 return StoredManifest(digest_of(content), OCI_INDEX, content)
         raise _unknown(reference)
 
     async def put(
-        self, name: RepositoryName, digest: Digest, content: bytes, media_type: str,
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        content: bytes,
+        media_type: str,
         tags: Sequence[Tag],
     ) -> Manifest:
         """Store a manifest, whose digest was verified, and let tags point to it.

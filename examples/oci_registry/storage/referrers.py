@@ -56,7 +56,7 @@ class ReferrerStore:
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.referrer(name, subject, digest))
 
-    async def list(self, name: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
+    async def of(self, name: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
         """The descriptors of all referrers, in the order of their digests.
 
         What clients entered below the fallback tag, since the Go registry has no referrers, is
@@ -66,9 +66,7 @@ class ReferrerStore:
         described = await each(self._read, await self._paths(name, subject), at_once=at_once)
         by_digest = {item["digest"]: item for item in described if item is not None}
         missing = [
-            digest
-            for digest in await self._fallback(name, subject)
-            if str(digest) not in by_digest
+            digest for digest in await self._fallback(name, subject) if str(digest) not in by_digest
         ]
 
         async def describe(digest: Digest) -> dict[str, Any] | None:

@@ -35,7 +35,7 @@ class TagStore:
             await write_link(self._driver, layout.tag_index_link(name, tag, digest), digest)
             await write_link(self._driver, layout.tag_current_link(name, tag), digest)
 
-    async def list(self, name: RepositoryName) -> list[str]:
+    async def all(self, name: RepositoryName) -> list[str]:
         """All tags of a repository, in the order of their bytes."""
         directory = layout.tags(name)
         found: list[str] = []
@@ -80,6 +80,4 @@ class TagStore:
                         await self._driver.delete(layout.tag_current_link(name, Tag(tag)))
                         await self._driver.delete(layout.tag(name, Tag(tag)))
 
-        await each(
-            delete, await self.list(name), at_once=self._settings.max_requests_in_flight
-        )
+        await each(delete, await self.all(name), at_once=self._settings.max_requests_in_flight)

@@ -55,9 +55,7 @@ class UploadStore:
     is only its hash; without it, what earlier requests wrote is read once, at the end.
     """
 
-    def __init__(
-        self, driver: StorageDriver, settings: RegistrySettings, blobs: BlobStore
-    ) -> None:
+    def __init__(self, driver: StorageDriver, settings: RegistrySettings, blobs: BlobStore) -> None:
         self._driver = driver
         self._settings = settings
         self._blobs = blobs
@@ -141,9 +139,7 @@ class UploadStore:
             with _explained(identifier):
                 await self._finish(name, identifier, digest, body, offset)
 
-    async def store(
-        self, name: RepositoryName, digest: Digest, body: AsyncIterator[bytes]
-    ) -> None:
+    async def store(self, name: RepositoryName, digest: Digest, body: AsyncIterator[bytes]) -> None:
         """Make a blob out of one body, without an upload that a client could go on with.
 
         Raises:
@@ -229,9 +225,7 @@ class UploadStore:
 
     async def _catch_up(self, path: str, hashed: _Hashed, size: int) -> None:
         """Hash what earlier requests wrote, and nobody here has hashed."""
-        async with self._driver.reader(
-            path, hashed.size, length=size - hashed.size
-        ) as reader:
+        async with self._driver.reader(path, hashed.size, length=size - hashed.size) as reader:
             async for chunk in reader:
                 hashed.update(chunk)
 

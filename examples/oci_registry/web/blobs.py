@@ -51,7 +51,9 @@ async def get_blob(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers=headers)
     else:
         content_range = f"bytes {wanted.begin}-{wanted.end - 1}/{blob.size}"
-        response = web.StreamResponse(status=206, headers=headers | {"Content-Range": content_range})
+        response = web.StreamResponse(
+            status=206, headers=headers | {"Content-Range": content_range}
+        )
     response.content_length = wanted.length
     await response.prepare(request)
     if wanted.length:
@@ -82,9 +84,7 @@ def _headers(blob: Blob) -> dict[str, str]:
 
 def _is_known(request: web.Request, blob: Blob) -> bool:
     """Whether the client has it, as it says by If-None-Match."""
-    return any(
-        known.value in ("*", str(blob.digest)) for known in request.if_none_match or ()
-    )
+    return any(known.value in ("*", str(blob.digest)) for known in request.if_none_match or ())
 
 
 def _wanted(request: web.Request, blob: Blob) -> ByteRange | None:

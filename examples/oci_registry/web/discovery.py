@@ -28,7 +28,7 @@ async def list_tags(request: web.Request) -> web.StreamResponse:
     name = repository_in_path(request)
     wanted = page_size(request)
     storage = request.app[STORAGE]
-    tags = await storage.tags.list(name)
+    tags = await storage.tags.all(name)
     if not tags and not await storage.catalog.knows(name):
         raise RegistryError(ErrorCode.NAME_UNKNOWN, "repository unknown to the registry", name)
     page, headers = _page(request, tags, wanted)
@@ -48,7 +48,7 @@ async def list_repositories(request: web.Request) -> web.StreamResponse:
 async def get_referrers(request: web.Request) -> web.StreamResponse:
     """An index of the manifests that have a subject; it is empty for one that nobody knows."""
     name, subject = repository_in_path(request), digest_in_path(request)
-    listed = await request.app[STORAGE].referrers.list(name, subject)
+    listed = await request.app[STORAGE].referrers.of(name, subject)
     headers = {"Content-Type": OCI_INDEX}
     wanted = request.query.getall("artifactType", [])
     if wanted:

@@ -48,7 +48,8 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except StorageDriverError as error:
         _log.error("%s %s: %s", request.method, request.path, error)
         return _answer(
-            request, RegistryError(ErrorCode.UNAVAILABLE, "the storage does not answer as it should")
+            request,
+            RegistryError(ErrorCode.UNAVAILABLE, "the storage does not answer as it should"),
         )
     except ConnectionError:  # the client is gone, and nobody reads an answer
         raise

@@ -132,9 +132,7 @@ async def _mount_from(
     return False
 
 
-async def _chunks(
-    request: web.Request, declared: ByteRange | None
-) -> AsyncGenerator[bytes, None]:
+async def _chunks(request: web.Request, declared: ByteRange | None) -> AsyncGenerator[bytes, None]:
     """The body, which is to be as long as Content-Range says, if it says."""
     left = None if declared is None else declared.length
     idle_seconds = request.app[SETTINGS].body_idle_seconds
@@ -153,9 +151,7 @@ def _declared(request: web.Request) -> ByteRange | None:
     declared = parse_content_range(request.headers.get("Content-Range"))
     length = request.content_length
     if declared is not None and length is not None and length != declared.length:
-        raise RegistryError(
-            ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not agree"
-        )
+        raise RegistryError(ErrorCode.SIZE_INVALID, "Content-Range and Content-Length do not agree")
     return declared
 
 
@@ -182,9 +178,7 @@ async def _with_progress(
     return RegistryError(error.code, error.message, {"size": size}, headers=headers)
 
 
-def _progress(
-    name: RepositoryName, identifier: str, size: int, algorithm: str
-) -> dict[str, str]:
+def _progress(name: RepositoryName, identifier: str, size: int, algorithm: str) -> dict[str, str]:
     location = f"/v2/{name}/blobs/uploads/{identifier}"
     if algorithm != DEFAULT_ALGORITHM:
         location += "?" + urlencode({"digest-algorithm": algorithm})
