@@ -109,8 +109,8 @@ def parse_manifest(content: bytes, media_type: str = "") -> Manifest:
     else:
         raise _invalid("a media type that this registry does not serve", media_type)
     subject = document.get("subject")
-    annotations = document.get("annotations") or {}
-    if not isinstance(annotations, dict):
+    annotations = document.get("annotations")
+    if annotations is not None and not isinstance(annotations, dict):
         raise _invalid("annotations is to be an object")
     return Manifest(
         media_type=media_type,
@@ -118,7 +118,7 @@ def parse_manifest(content: bytes, media_type: str = "") -> Manifest:
         references=references,
         subject=None if subject is None else _descriptor(subject, "subject").digest,
         artifact_type=artifact_type,
-        annotations=annotations,
+        annotations=annotations or {},
     )
 
 

@@ -73,11 +73,6 @@ async def _answer_expect(request: web.Request) -> None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The answer itself has not begun.
         request.writer.output_size = 0
-    request[CONTINUED] = True
-
-
-CONTINUED = "oci_registry.continued"
-"""Set in a request whose client was told to send the body."""
 
 
 def _too_large(limit: int) -> RegistryError:

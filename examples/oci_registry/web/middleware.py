@@ -10,7 +10,6 @@ from aiohttp.typedefs import Handler
 
 from azdriver import InvalidPathError, StorageDriverError
 from oci_registry.errors import ErrorCode, RegistryError
-from oci_registry.web.body import CONTINUED
 
 __all__ = ["answer_errors"]
 
@@ -65,7 +64,7 @@ def _answer(request: web.Request, error: RegistryError) -> web.StreamResponse:
             request.transport.abort()
         raise ConnectionResetError(f"cut within an answer: {error}")
     response = web.json_response(error.body(), status=error.status, headers=error.headers)
-    if "Expect" in request.headers and CONTINUED not in request:
-        # The client may send its body now, or not: what comes next on this connection is unknown.
+    if "Expect" in request.headers:
+        # The client may send its body yet, or not: what comes next on this connection is unknown.
         response.force_close()
     return response
