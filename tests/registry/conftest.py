@@ -38,7 +38,11 @@ async def storage(request: pytest.FixtureRequest, container: str) -> AsyncIterat
     else:
         server: AzuriteServer = request.getfixturevalue("registry_azurite")
         async with AzureBlobDriver.from_connection_string(
-            server.connection_string, container
+            server.connection_string,
+            container,
+            # Small, so that a test's blob takes many requests.
+            append_block_bytes=1024 * 1024,
+            read_range_bytes=256 * 1024,
         ) as azure:
             yield azure
 

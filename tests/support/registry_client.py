@@ -133,10 +133,9 @@ class RegistryClient:
             status=status,
         )
 
-    async def image(
-        self, name: str, *layers: bytes, config: bytes = b"{}", **more: object
-    ) -> dict[str, Any]:
+    async def image(self, name: str, *layers: bytes, **more: object) -> dict[str, Any]:
         """Push the blobs of an image; returns its manifest, which is not pushed."""
+        config = b"{}"
         for blob in {config, *layers}:
             await self.push_blob(name, blob)
         return {
