@@ -341,7 +341,10 @@ async def test_eight_push_one_blob_at_once(registry: RegistryClient) -> None:
         await _read_back(registry, answer, BLOB)
 
 
-async def test_another_instance_goes_on_with_an_upload(open_registry: OpenRegistry) -> None:
+@pytest.mark.parametrize("storage", ["memory", "azurite", "azurite-block"], indirect=True)
+async def test_another_instance_goes_on_with_an_upload(
+    open_registry: OpenRegistry, storage: StorageDriver
+) -> None:
     first = await open_registry(RegistrySettings())
     second = await open_registry(RegistrySettings())
     location = await first.start("a")
@@ -350,8 +353,35 @@ async def test_another_instance_goes_on_with_an_upload(open_registry: OpenRegist
     assert answer.headers["Range"] == "0-1999"
     answer = await first.ask("PATCH", location, BLOB[2000:3000], status=202)
     assert answer.headers["Range"] == "0-2999"
+    status = await second.ask("GET", location, status=204)
+    assert status.headers["Range"] == "0-2999"
     created = await second.ask("PUT", _with(location, sha256(BLOB)), BLOB[3000:], status=201)
     await _read_back(first, created, BLOB)
+    await _assert_nothing_is_left(storage, UPLOADS)
+
+
+@pytest.mark.parametrize("storage", ["memory", "azurite", "azurite-block"], indirect=True)
+async def test_two_instances_that_write_one_upload_at_once_never_mix(
+    open_registry: OpenRegistry,
+) -> None:
+    registries = [await open_registry(RegistrySettings()) for _ in range(2)]
+    location = await registries[0].start("a")
+    await registries[0].ask("PATCH", location, BLOB[:1000], status=202)
+    expected = BLOB[:1000] + BLOB * 20
+    headers = {"Content-Range": f"1000-{len(expected) - 1}"}
+    answers = await asyncio.gather(
+        *(
+            each.ask("PATCH", location, _stream(expected[1000:], 4096), headers=headers)
+            for each in registries
+        )
+    )
+    assert {answer.status for answer in answers} <= {202, 416}
+    status = await registries[1].ask("GET", location, status=204)
+    size = int(status.headers["Range"].removeprefix("0-")) + 1
+    created = await registries[1].ask(
+        "PUT", _with(location, sha256(expected)), expected[size:], status=201
+    )
+    await _read_back(registries[0], created, expected)
 
 
 async def test_hashes_that_were_forgotten_are_made_again(open_registry: OpenRegistry) -> None:

@@ -30,13 +30,19 @@ class Blob:
 
     Attributes:
         digest: by which it was asked for.
-        path: where its bytes are.
+        target: by which its bytes are stored. The Go registry stores what was pushed by its
+            SHA-512 under its SHA-256, and links it.
         size: in bytes.
     """
 
     digest: Digest
-    path: str
+    target: Digest
     size: int
+
+    @property
+    def path(self) -> str:
+        """Where its bytes are."""
+        return layout.blob_data(self.target)
 
 
 class BlobStore:
@@ -53,17 +59,13 @@ class BlobStore:
         Raises:
             RegistryError: ``BLOB_UNKNOWN``.
         """
-        path = layout.blob_data(digest)
-        target, size = await asyncio.gather(self._target(name, digest), self._size(path))
-        if target is None:
+        # Both at once: nearly always the bytes are where the digest says.
+        target, size = await asyncio.gather(self._target(name, digest), self._size(digest))
+        if target is not None and target != digest:
+            size = await self._size(target)
+        if target is None or size is None:
             raise _unknown(digest)
-        if target != digest:
-            # The Go registry stores what was pushed by SHA-512 by its SHA-256, and links it.
-            path = layout.blob_data(target)
-            size = await self._size(path)
-        if size is None:
-            raise _unknown(digest)
-        return Blob(digest, path, size)
+        return Blob(digest, target, size)
 
     async def claim(self, name: RepositoryName, digest: Digest) -> Blob:
         """``find`` for who is going to rely on the blob: to mount it, or not to push it again.
@@ -100,11 +102,7 @@ class BlobStore:
         """Show a blob of one repository in another; whether ``source`` has it."""
         try:
             blob = await self.claim(source, digest)
-            target = digest if blob.path == layout.blob_data(digest) else None
-            target = target or await self._target(source, digest)
-            if target is None:
-                return False
-            await self._link(name, digest, target)
+            await self._link(name, digest, blob.target)
             await self.find(name, digest)
         except RegistryError:
             return False
@@ -123,7 +121,7 @@ class BlobStore:
 
     async def exists_anywhere(self, digest: Digest) -> bool:
         """Whether the bytes are there, in whatever repository."""
-        return await self._size(layout.blob_data(digest)) is not None
+        return await self._size(digest) is not None
 
     async def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Take a blob out of a repository; garbage collection takes the bytes.
@@ -155,7 +153,7 @@ class BlobStore:
                     with suppress(PathNotFoundError, ConcurrentWriteError):
                         await self._driver.move(uploaded, path)
             await self._link(name, digest, digest)
-            if await self._size(path) == size:
+            if await self._size(digest) == size:
                 return
         raise RegistryError(ErrorCode.UNAVAILABLE, "the blob was removed meanwhile; push it again")
 
@@ -171,9 +169,9 @@ class BlobStore:
             return False
         return not found.is_dir and found.size == size and self.is_young(found)
 
-    async def _size(self, path: str) -> int | None:
+    async def _size(self, digest: Digest) -> int | None:
         try:
-            found = await self._driver.stat(path)
+            found = await self._driver.stat(layout.blob_data(digest))
         except PathNotFoundError:
             return None
         return None if found.is_dir else found.size

@@ -115,7 +115,7 @@ class ManifestStore:
         Raises:
             RegistryError: ``MANIFEST_UNKNOWN``.
         """
-        stored = await self._by_digest(name, digest)
+        subject = await self._subject(digest)
         # From here on all its tags are 404; then they leave the list, too.
         try:
             await self._driver.delete(layout.revision_link(name, digest))
@@ -123,9 +123,6 @@ class ManifestStore:
             raise _unknown(digest) from None
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.revision(name, digest))
-        subject = None
-        with suppress(RegistryError):
-            subject = parse_manifest(stored.content, stored.media_type).subject
         if subject is not None:
             await self._referrers.remove(name, subject, digest)
         await self._tags.delete_all(name, digest)
@@ -140,6 +137,14 @@ class ManifestStore:
         if target is None or content is None:
             raise _unknown(digest)
         return StoredManifest(digest, await self._media_type(name, digest, content), content)
+
+    async def _subject(self, digest: Digest) -> Digest | None:
+        """What a manifest is about; None also if it is not there, or cannot be read."""
+        content = await self._content(layout.blob_data(digest))
+        try:
+            return None if content is None else parse_manifest(content).subject
+        except RegistryError:
+            return None
 
     async def _content(self, path: str) -> bytes | None:
         try:
