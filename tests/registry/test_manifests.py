@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -86,7 +87,7 @@ async def test_a_manifest_may_have_4_mib_and_no_more(registry: RegistryClient) -
     answer = await registry.push_manifest("a", "v2", manifest, status=413)
     assert answer.code == "SIZE_INVALID"
 
-    async def stream() -> Any:
+    async def stream() -> AsyncIterator[bytes]:
         yield json.dumps(manifest).encode()
 
     headers = {"Content-Type": IMAGE}
