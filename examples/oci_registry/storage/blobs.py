@@ -141,7 +141,7 @@ class BlobStore:
         garbage collection is about to take them, they are kept, and the upload is left.
 
         Raises:
-            RegistryError: ``UNAVAILABLE``, the bytes went away in that moment.
+            RegistryError: ``UNAVAILABLE``, the bytes went away in that moment, or are others.
         """
         path = layout.blob_data(digest)
         for _ in range(PUBLISH_ATTEMPTS):
@@ -153,9 +153,15 @@ class BlobStore:
                     with suppress(PathNotFoundError, ConcurrentWriteError):
                         await self._driver.move(uploaded, path)
             await self._link(name, digest, digest)
-            if await self._size(digest) == size:
+            found = await self._size(digest)
+            if found == size:
                 return
-        raise RegistryError(ErrorCode.UNAVAILABLE, "the blob was removed meanwhile; push it again")
+            if found is not None:
+                # Another instance went on writing between verification and move.
+                with suppress(PathNotFoundError):
+                    await self._driver.delete(path)
+                break
+        raise RegistryError(ErrorCode.UNAVAILABLE, "the blob changed meanwhile; push it again")
 
     def is_young(self, info: FileInfo) -> bool:
         """Whether garbage collection leaves this alone for a good while yet."""

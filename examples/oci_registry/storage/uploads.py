@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -53,6 +53,9 @@ class UploadStore:
 
     What is known of an upload is in storage, so any instance can go on with it. Kept in memory
     is only its hash; without it, what earlier requests wrote is read once, at the end.
+
+    The stream is made when the upload begins, and from then on is only appended to or deleted.
+    So a hash of its first bytes stays right, whatever other instances do.
     """
 
     def __init__(self, driver: StorageDriver, settings: RegistrySettings, blobs: BlobStore) -> None:
@@ -65,6 +68,8 @@ class UploadStore:
     async def start(self, name: RepositoryName, algorithm: str) -> str:
         """Begin an upload; returns its identifier."""
         identifier = str(uuid4())
+        async with self._driver.writer(layout.upload_data(name, identifier)) as writer:
+            await writer.commit()
         started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         await self._driver.put_content(layout.upload_started(name, identifier), started.encode())
         self._keep(identifier, _Hashed(algorithm, new_hasher(algorithm)))
@@ -78,13 +83,11 @@ class UploadStore:
         """
         async with self._locks.holding(identifier):
             await self._require(name, identifier)
-            try:
-                async with self._driver.writer(
-                    layout.upload_data(name, identifier), append=True
-                ) as writer:
+            path = layout.upload_data(name, identifier)
+            with _explained(identifier):
+                # Not ``stat``: a stream that shows when it is committed would be empty.
+                async with self._driver.writer(path, append=True) as writer:
                     return writer.size
-            except PathNotFoundError:
-                return 0
 
     async def append(
         self,
@@ -136,8 +139,17 @@ class UploadStore:
         """
         async with self._locks.holding(identifier):
             await self._require(name, identifier)
-            with _explained(identifier):
-                await self._finish(name, identifier, digest, body, offset)
+            hashed = self._hashed.pop(identifier, None)
+            if hashed is None or hashed.algorithm != digest.algorithm:
+                hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+            try:
+                with _explained(identifier):
+                    size = await self._write(name, identifier, body, offset, hashed, last=True)
+            except RegistryError:
+                if hashed.is_exact:
+                    self._keep(identifier, hashed)
+                raise
+            await self._publish(name, identifier, digest, hashed, size)
 
     async def store(self, name: RepositoryName, digest: Digest, body: AsyncIterator[bytes]) -> None:
         """Make a blob out of one body, without an upload that a client could go on with.
@@ -146,8 +158,12 @@ class UploadStore:
             RegistryError: ``DIGEST_INVALID``; nothing was stored.
         """
         identifier = str(uuid4())
+        path = layout.upload_data(name, identifier)
+        hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
         try:
-            await self._finish(name, identifier, digest, body, None)
+            async with self._driver.writer(path) as writer:
+                size = await _copy(body, writer, hashed, last=True)
+            await self._publish(name, identifier, digest, hashed, size)
         except BaseException:
             await self._discard(name, identifier)
             raise
@@ -162,24 +178,10 @@ class UploadStore:
             await self._require(name, identifier)
             await self._discard(name, identifier)
 
-    async def _finish(
-        self,
-        name: RepositoryName,
-        identifier: str,
-        digest: Digest,
-        body: AsyncIterator[bytes],
-        offset: int | None,
+    async def _publish(
+        self, name: RepositoryName, identifier: str, digest: Digest, hashed: _Hashed, size: int
     ) -> None:
-        path = layout.upload_data(name, identifier)
-        hashed = self._hashed.pop(identifier, None)
-        if hashed is None or hashed.algorithm != digest.algorithm:
-            hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
-        try:
-            size = await self._write(name, identifier, body, offset, hashed, last=True)
-        except (OffsetError, BodyInterruptedError):
-            if hashed.is_exact:
-                self._keep(identifier, hashed)
-            raise
+        """Make a stream that is whole a blob, if it has the digest; it is gone in either case."""
         found = Digest(digest.algorithm, hashed.hasher.hexdigest())
         if found != digest or hashed.size != size:
             await self._discard(name, identifier)
@@ -188,7 +190,7 @@ class UploadStore:
                 "the content does not have this digest",
                 {"digest": str(digest), "content": str(found)},
             )
-        await self._blobs.publish(name, digest, path, size)
+        await self._blobs.publish(name, digest, layout.upload_data(name, identifier), size)
         await self._discard(name, identifier)
 
     async def _write(
@@ -207,21 +209,17 @@ class UploadStore:
         as it is, a hash of the beginning.
         """
         path = layout.upload_data(name, identifier)
-        async with AsyncExitStack() as stack:
-            writer: FileWriter | None = None
-            with suppress(PathNotFoundError):
-                writer = await stack.enter_async_context(self._driver.writer(path, append=True))
-            size = 0 if writer is None else writer.size
+        async with self._driver.writer(path, append=True) as writer:
+            size = writer.size
             if offset is not None and offset != size:
                 raise OffsetError(f"the chunk starts at {offset}, and the upload ends at {size}")
-            if writer is None:
-                writer = await stack.enter_async_context(self._driver.writer(path))
-            elif last and hashed is not None and hashed.size < size:
-                # In block mode nothing can be read before a commit.
-                await writer.commit()
-                await self._catch_up(path, hashed, size)
-                writer = await stack.enter_async_context(self._driver.writer(path, append=True))
-            return await _copy(body, writer, hashed, last=last)
+            if not last or hashed is None or hashed.size >= size:
+                return await _copy(body, writer, hashed, last=last)
+            # In block mode nothing can be read before a commit.
+            await writer.commit()
+        await self._catch_up(path, hashed, size)
+        async with self._driver.writer(path, append=True) as writer:
+            return await _copy(body, writer, hashed, last=True)
 
     async def _catch_up(self, path: str, hashed: _Hashed, size: int) -> None:
         """Hash what earlier requests wrote, and nobody here has hashed."""
