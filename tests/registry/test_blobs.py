@@ -179,3 +179,29 @@ async def test_blobs_are_redirected_to_signed_urls(
         assert await response.read() == BLOB
     await registry.ask("HEAD", path, status=200)
     await registry.ask("GET", f"/v2/b/blobs/{sha256(BLOB)}", status=404)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "body"),
+    [
+        ({"Range": "bytes=500-1499"}, 206, BLOB[500:1500]),
+        ({"Range": "bytes=500-"}, 206, BLOB[500:]),
+        ({"Range": "bytes=2000-5000"}, 206, BLOB[2000:]),
+        ({"Range": "bytes=-500"}, 206, BLOB[-500:]),
+        ({"Range": "bytes=0-1,5-6"}, 200, BLOB),
+        ({"Range": "lines=0-1"}, 200, BLOB),
+        ({"Range": "bytes=5-9", "If-Range": '"other"'}, 200, BLOB),
+        ({"Range": "bytes=500-0"}, 416, None),
+        ({"Range": "bytes=5000-"}, 416, None),
+    ],
+)
+async def test_a_redirect_changes_no_range(
+    open_registry: OpenRegistry, headers: dict[str, str], status: int, body: bytes | None
+) -> None:
+    registry = await open_registry(RegistrySettings(redirect_blobs=True))
+    path = f"/v2/a/blobs/{await registry.push_blob('a', BLOB)}"
+    # A client that follows a redirect sends on the headers that it has.
+    async with registry.session.get(registry.base.join(URL(path)), headers=headers) as response:
+        assert response.status == status
+        if body is not None:
+            assert await response.read() == body

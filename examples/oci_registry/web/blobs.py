@@ -15,7 +15,7 @@ from oci_registry.web.context import (
     digest_in_path,
     repository_in_path,
 )
-from oci_registry.web.ranges import ByteRange, parse_range
+from oci_registry.web.ranges import ByteRange, has_first_byte, parse_range
 
 __all__ = ["delete_blob", "get_blob", "head_blob"]
 
@@ -37,15 +37,15 @@ async def get_blob(request: web.Request) -> web.StreamResponse:
     headers = _headers(blob)
     if _is_known(request, blob):
         return web.Response(status=304, headers=headers)
+    wanted = _wanted(request, blob)
     settings = request.app[SETTINGS]
-    if settings.redirect_blobs:
+    if settings.redirect_blobs and _is_for_storage(request):
         # A driver that cannot sign: the blob is served as if it were not set.
         with suppress(UnsupportedMethodError):
             url = await storage.driver.url_for(blob.path, expiry=settings.redirect_expiry)
             # The URL ends sooner than the digest does.
             headers["Cache-Control"] = "no-store"
             return web.Response(status=307, headers=headers | {"Location": url})
-    wanted = _wanted(request, blob)
     if wanted is None:
         wanted = ByteRange(0, blob.size)
         response = web.StreamResponse(headers=headers)
@@ -92,3 +92,12 @@ def _wanted(request: web.Request, blob: Blob) -> ByteRange | None:
     if if_range is not None and if_range.strip() != f'"{blob.digest}"':
         return None
     return parse_range(request.headers.get("Range"), blob.size)
+
+
+def _is_for_storage(request: web.Request) -> bool:
+    """Whether the storage answers what the registry would: the client sends on its headers.
+
+    Azure knows neither ``bytes=-5`` nor the entity tag in ``If-Range``.
+    """
+    wanted = request.headers.get("Range")
+    return wanted is None or (has_first_byte(wanted) and "If-Range" not in request.headers)

@@ -8,10 +8,11 @@ from typing import Final
 
 from oci_registry.errors import ErrorCode, RegistryError
 
-__all__ = ["ByteRange", "parse_content_range", "parse_range"]
+__all__ = ["ByteRange", "has_first_byte", "parse_content_range", "parse_range"]
 
 _DIGITS: Final = r"[0-9]{1,18}"
 _RANGE: Final = re.compile(rf"bytes[ \t]*=[ \t]*({_DIGITS})?[ \t]*-[ \t]*({_DIGITS})?[ \t]*")
+_WITH_FIRST_BYTE: Final = re.compile(rf"bytes={_DIGITS}-(?:{_DIGITS})?")
 # Clients of registries leave out the unit and the size.
 _CONTENT_RANGE: Final = re.compile(rf"(?:bytes[ =])?({_DIGITS})-({_DIGITS})(?:/(?:{_DIGITS}|\*))?")
 
@@ -49,6 +50,11 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if begin >= end:
         raise _not_satisfiable(size)
     return ByteRange(begin, end)
+
+
+def has_first_byte(header: str) -> bool:
+    """Whether it is one range in the form that every storage knows: ``bytes=5-9``, ``bytes=5-``."""
+    return _WITH_FIRST_BYTE.fullmatch(header) is not None
 
 
 def parse_content_range(header: str | None) -> ByteRange | None:
