@@ -1,0 +1,81 @@
+"""The body of a request, as a stream that knows how it may end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+from aiohttp.http import HttpProcessingError, HttpVersion11
+
+from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError
+
+__all__ = ["expect_nothing_yet", "read_chunks", "read_whole"]
+
+
+async def expect_nothing_yet(request: web.Request) -> None:
+    """The handler of ``Expect`` for all routes: who reads the body answers ``100 Continue``.
+
+    aiohttp would answer it before the first middleware, and the client would send a gigabyte to
+    be told that it may not.
+    """
+
+
+async def read_chunks(request: web.Request, *, idle_seconds: float) -> AsyncIterator[bytes]:
+    """The body, chunk by chunk as it arrives.
+
+    Raises:
+        BodyInterruptedError: it ended before its end, or nothing came for ``idle_seconds``.
+    """
+    await _answer_expect(request)
+    content = request.content
+    try:
+        while True:
+            async with asyncio.timeout(idle_seconds):
+                chunk = await content.readany()
+            if not chunk:
+                return
+            yield chunk
+    except TimeoutError:
+        raise BodyInterruptedError("nothing came for too long", status=408) from None
+    except (
+        aiohttp.ClientError,
+        ConnectionError,
+        HttpProcessingError,
+        web.RequestPayloadError,
+    ) as error:
+        raise BodyInterruptedError("the body ended before its end") from error
+
+
+async def read_whole(request: web.Request, *, limit: int, idle_seconds: float) -> bytes:
+    """The body, if it has at most ``limit`` bytes.
+
+    Raises:
+        RegistryError: ``SIZE_INVALID`` with 413, it is larger.
+        BodyInterruptedError: as ``read_chunks``.
+    """
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    content = bytearray()
+    async for chunk in read_chunks(request, idle_seconds=idle_seconds):
+        if len(content) + len(chunk) > limit:
+            raise _too_large(limit)
+        content += chunk
+    return bytes(content)
+
+
+async def _answer_expect(request: web.Request) -> None:
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # The answer itself has not begun.
+        request.writer.output_size = 0
+
+
+def _too_large(limit: int) -> RegistryError:
+    return RegistryError(
+        ErrorCode.SIZE_INVALID, f"the limit is {limit} bytes", {"limit": limit}, status=413
+    )
