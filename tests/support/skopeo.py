@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -124,26 +125,60 @@ class OciLayout:
         self, tag: str, *layers: _Layer, architecture: str = "amd64"
     ) -> tuple[str, dict[str, Any]]:
         """Add an image; returns its digest, and its descriptor for an index."""
-        config = {
-            "architecture": architecture,
-            "os": "linux",
-            "config": {"Labels": {"tag": tag}},
-            "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-        }
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": IMAGE,
-            "config": self._add(json.dumps(config).encode(), _CONFIG),
-            "layers": [self._add(layer.compressed, _LAYER) for layer in layers],
-        }
-        described = self._add(json.dumps(manifest).encode(), IMAGE)
-        described["platform"] = {"architecture": architecture, "os": "linux"}
+        described = self._add_image(
+            tag,
+            [self._add(layer.compressed, _LAYER) for layer in layers],
+            [layer.diff_id for layer in layers],
+            architecture,
+        )
         return self._tag(tag, described), described
+
+    def add_large_image(self, tag: str, content: Iterable[bytes]) -> str:
+        """Add an image of one layer, which is never in memory; returns the image's digest."""
+        blobs = self.directory / "blobs" / "sha256"
+        packer = zlib.compressobj(0, wbits=31)  # a gzip file, not made smaller
+        packed, unpacked = hashlib.sha256(), hashlib.sha256()
+        with (blobs / "large").open("wb") as file:
+            for chunk in content:
+                unpacked.update(chunk)
+                packed.update(piece := packer.compress(chunk))
+                file.write(piece)
+            packed.update(piece := packer.flush())
+            file.write(piece)
+            size = file.tell()
+        (blobs / "large").rename(blobs / packed.hexdigest())
+        described = {
+            "mediaType": _LAYER,
+            "digest": f"sha256:{packed.hexdigest()}",
+            "size": size,
+        }
+        diff_ids = [f"sha256:{unpacked.hexdigest()}"]
+        return self._tag(tag, self._add_image(tag, [described], diff_ids, "amd64"))
 
     def add_index(self, tag: str, images: Sequence[dict[str, Any]]) -> str:
         """Add an index of images; returns its digest."""
         index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": images}
         return self._tag(tag, self._add(json.dumps(index).encode(), INDEX))
+
+    def _add_image(
+        self, tag: str, layers: list[dict[str, Any]], diff_ids: list[str], architecture: str
+    ) -> dict[str, Any]:
+        config = {
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"Labels": {"tag": tag}},
+            "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        }
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": IMAGE,
+            "config": self._add(json.dumps(config).encode(), _CONFIG),
+            "layers": layers,
+        }
+        return {
+            **self._add(json.dumps(manifest).encode(), IMAGE),
+            "platform": {"architecture": architecture, "os": "linux"},
+        }
 
     def _add(self, content: bytes, media_type: str) -> dict[str, Any]:
         described = descriptor(content, media_type)

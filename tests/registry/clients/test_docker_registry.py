@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from azdriver import StorageDriver, from_url
-from azdriver.testing.azurite import AzuriteServer
 from registry_processes import (
     DOCKER_REGISTRY,
     RunningRegistry,
@@ -55,7 +55,7 @@ async def _write_out(driver: StorageDriver, directory: Path) -> None:
 
 
 async def _read_in(directory: Path, driver: StorageDriver) -> None:
-    for file in directory.rglob("*"):
+    for file in await asyncio.to_thread(lambda: [*directory.rglob("*")]):
         if file.is_file():
             path = f"/{file.relative_to(directory).as_posix()}"
             await driver.put_content(path, file.read_bytes())

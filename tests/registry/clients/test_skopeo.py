@@ -130,9 +130,7 @@ async def test_sixteen_pushes_side_by_side(
         layer(f"shared-{number}", random.Random(number).randbytes(500_000)) for number in range(3)
     ]
     tags = [f"v{number:02}" for number in range(16)]
-    expected = {
-        tag: layout.add_image(tag, *shared, layer("own", tag.encode()))[0] for tag in tags
-    }
+    expected = {tag: layout.add_image(tag, *shared, layer("own", tag.encode()))[0] for tag in tags}
     repository = f"docker://{running.host}/busy"
 
     async def push(tag: str) -> str:
