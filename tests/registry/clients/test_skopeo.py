@@ -7,10 +7,11 @@ import json
 import random
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from registry_client import sha256
-from registry_processes import RunningRegistry
+from registry_processes import RunningRegistry, oci_registry_process
 from skopeo import OciLayout, Skopeo, SkopeoError, layer
 
 DOCKER_IMAGE = "application/vnd.docker.distribution.manifest.v2+json"
@@ -147,3 +148,63 @@ async def test_sixteen_pushes_side_by_side(
         copied = await skopeo.copy(f"{repository}:{tag}", f"oci:{pulled}:{tag}")
         assert copied == expected[tag]
     assert _blobs(pulled) == _blobs(layout.directory)
+
+
+async def test_blobs_come_from_where_they_are_stored(
+    skopeo: Skopeo,
+    layout: OciLayout,
+    container: str,
+    storage_environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    digest, _ = layout.add_image("v1", layer("noise", random.Random(3).randbytes(1_000_000)))
+    async with oci_registry_process(
+        f"azure:///{container}", "--redirect", environment=storage_environment
+    ) as registry:
+        image = f"docker://{registry.host}/elsewhere:v1"
+        await skopeo.copy(layout["v1"], image)
+        pulled = tmp_path / "pulled"
+        assert await skopeo.copy(image, f"oci:{pulled}:v1") == digest
+        async with aiohttp.ClientSession(registry.url) as session:
+            (noise,) = json.loads(await skopeo.raw(image))["layers"]
+            path = f"/v2/elsewhere/blobs/{noise['digest']}"
+            async with session.get(path, allow_redirects=False) as response:
+                assert response.status == 307
+    assert _blobs(pulled) == _blobs(layout.directory)
+
+
+async def test_pushes_side_by_side_through_two_instances(
+    skopeo: Skopeo,
+    layout: OciLayout,
+    container: str,
+    storage_environment: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    shared = layer("shared", random.Random(4).randbytes(1_000_000))
+    expected = {
+        tag: layout.add_image(tag, shared, layer("own", tag.encode()))[0] for tag in "abcdef"
+    }
+    url = f"azure:///{container}"
+    async with (
+        oci_registry_process(url, environment=storage_environment) as one,
+        oci_registry_process(url, environment=storage_environment) as other,
+    ):
+
+        async def push(tag: str, registry: RunningRegistry) -> None:
+            client = Skopeo(tmp_path / f"skopeo-{registry.pid}-{tag}")
+            copied = await client.copy(layout[tag], f"docker://{registry.host}/both:{tag}")
+            assert copied == expected[tag]
+
+        # Each image through both, all at once.
+        async with asyncio.TaskGroup() as group:
+            for tag in expected:
+                for registry in (one, other):
+                    group.create_task(push(tag, registry))
+
+        for registry in (one, other):
+            repository = f"docker://{registry.host}/both"
+            assert await skopeo.tags(repository) == sorted(expected)
+            pulled = tmp_path / f"pulled-{registry.pid}"
+            for tag, digest in expected.items():
+                assert await skopeo.copy(f"{repository}:{tag}", f"oci:{pulled}:{tag}") == digest
+            assert _blobs(pulled) == _blobs(layout.directory)
