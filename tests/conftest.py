@@ -37,6 +37,7 @@ LABS = (
     "histories",
     "hostile",
     "kill",
+    "registry/test_killed.py",
     "test_benchmarks.py",
     "test_guided_run.py",
     "test_model.py",

@@ -20,10 +20,7 @@ from azdriver.testing.azurite import AzuriteServer
 from registry_client import IMAGE, Answer, RegistryClient, descriptor, sha256
 from registry_process import registry_url, start_registry
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 
 # 20 of them.
 KILLS: Final = {"append": 12, "block": 8}
@@ -233,7 +230,7 @@ class Auditor:
         """Read these blobs, all tags, and all manifests that were not acknowledged."""
         names = sorted({name for name, _ in self.ledger.blobs})
         manifests = self.ledger.manifests.keys() - self.ledger.acknowledged
-        checks = [
+        checks: list[Callable[[], Awaitable[object]]] = [
             *(partial(self._blob, *blob) for blob in sorted(blobs)),
             *(partial(self._manifest, *manifest) for manifest in sorted(manifests)),
             *(partial(self._tags, name) for name in names),

@@ -61,10 +61,12 @@ async def test_one_blob_is_pushed_through_both_at_once(instances: Instances) -> 
         answer = await instances[number % 2].ask("GET", f"/v2/a0/blobs/{digest}")
         assert (answer.status, answer.body) == (200, BLOB) or answer.status == 404
 
-    answers, *_ = await asyncio.gather(
-        asyncio.gather(*map(push, range(8))), *(read(number) for number in range(8))
-    )
-    for answer in answers:
+    async with asyncio.TaskGroup() as group:
+        pushes = [group.create_task(push(number)) for number in range(8)]
+        for number in range(8):
+            group.create_task(read(number))
+    for each in pushes:
+        answer = each.result()
         assert answer.status == 201
         for registry in instances:
             assert (await registry.ask("GET", answer.location, status=200)).body == BLOB
