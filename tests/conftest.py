@@ -38,6 +38,7 @@ LABS = (
     "hostile",
     "kill",
     "registry/clients/test_large_layer.py",
+    "registry/test_killed.py",
     "test_benchmarks.py",
     "test_guided_run.py",
     "test_model.py",

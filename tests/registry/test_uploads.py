@@ -9,7 +9,7 @@ import pytest
 
 from azdriver import PathNotFoundError, StorageDriver
 from oci_registry.settings import RegistrySettings
-from registry_client import Answer, OpenRegistry, RegistryClient, sha256, sha512
+from registry_client import Answer, OpenRegistry, RegistryClient, send_and_cut, sha256, sha512
 
 BLOB = bytes(range(256)) * 40
 UPLOADS = "/docker/registry/v2/repositories/a/_uploads"
@@ -243,25 +243,12 @@ async def test_an_upload_belongs_to_its_repository(registry: RegistryClient) -> 
     await registry.ask("GET", location, status=404)
 
 
-async def _send_and_cut(registry: RegistryClient, method: str, path: str, part: bytes) -> None:
-    """Send the beginning of a longer body, and cut the connection."""
-    assert registry.base.host is not None
-    reader, writer = await asyncio.open_connection(registry.base.host, registry.base.port)
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(part) + 1000}\r\n\r\n"
-    writer.write(head.encode() + part)
-    await writer.drain()
-    await asyncio.sleep(0.05)  # so that what was sent is read before the end is seen
-    writer.transport.abort()
-    with pytest.raises((OSError, asyncio.IncompleteReadError)):
-        await reader.readexactly(1)
-
-
 async def test_a_patch_that_is_cut_leaves_a_prefix_to_go_on_from(
     registry: RegistryClient,
 ) -> None:
     location = await registry.start("a")
     await registry.ask("PATCH", location, BLOB[:1000], status=202)
-    await _send_and_cut(registry, "PATCH", location, BLOB[1000:6000])
+    await send_and_cut(registry, "PATCH", location, BLOB[1000:6000])
     status = await registry.ask("GET", location, status=204)
     size = int(status.headers["Range"].removeprefix("0-")) + 1
     assert 1000 <= size <= 6000
@@ -278,11 +265,11 @@ async def test_a_put_or_post_that_is_cut_leaves_no_blob(
     digest = sha256(BLOB[:6000])
     if way == "put":
         location = await registry.start("a")
-        await _send_and_cut(registry, "PUT", _with(location, digest), BLOB[:6000])
+        await send_and_cut(registry, "PUT", _with(location, digest), BLOB[:6000])
         await registry.ask("GET", location, status=204)
     else:
         path = f"/v2/a/blobs/uploads/?digest={digest}"
-        await _send_and_cut(registry, "POST", path, BLOB[:6000])
+        await send_and_cut(registry, "POST", path, BLOB[:6000])
     await registry.ask("HEAD", f"/v2/a/blobs/{digest}", status=404)
     await _assert_nothing_is_left(storage, BLOBS)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -22,6 +24,7 @@ __all__ = [
     "OpenRegistry",
     "RegistryClient",
     "descriptor",
+    "send_and_cut",
     "sha256",
     "sha512",
 ]
@@ -165,6 +168,20 @@ class RegistryClient:
         assert answer.json["mediaType"] == INDEX
         manifests: list[dict[str, Any]] = answer.json["manifests"]
         return manifests
+
+
+async def send_and_cut(registry: RegistryClient, method: str, path: str, part: bytes) -> None:
+    """Send the beginning of a longer body, and cut the connection."""
+    assert registry.base.host is not None
+    reader, writer = await asyncio.open_connection(registry.base.host, registry.base.port)
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(part) + 1000}\r\n\r\n"
+    writer.write(head.encode() + part)
+    await writer.drain()
+    await asyncio.sleep(0.05)  # so that what was sent is read before the end is seen
+    writer.transport.abort()
+    with suppress(OSError, asyncio.IncompleteReadError):
+        await reader.readexactly(1)
+        raise AssertionError("the registry answered what was not sent whole")
 
 
 OpenRegistry: TypeAlias = Callable[[RegistrySettings], Awaitable[RegistryClient]]
