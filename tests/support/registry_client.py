@@ -16,6 +16,7 @@ from yarl import URL
 from oci_registry.settings import RegistrySettings
 
 __all__ = [
+    "CONFIG",
     "IMAGE",
     "INDEX",
     "Answer",
@@ -133,9 +134,10 @@ class RegistryClient:
             status=status,
         )
 
-    async def image(self, name: str, *layers: bytes, **more: object) -> dict[str, Any]:
+    async def image(
+        self, name: str, *layers: bytes, config: bytes = b"{}", **more: object
+    ) -> dict[str, Any]:
         """Push the blobs of an image; returns its manifest, which is not pushed."""
-        config = b"{}"
         for blob in {config, *layers}:
             await self.push_blob(name, blob)
         return {
