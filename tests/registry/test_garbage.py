@@ -64,7 +64,7 @@ async def _push_index(
     return content
 
 
-async def _push_untagged(registry: RegistryClient, *layers: bytes, **more: object) -> bytes:
+async def _push_untagged(registry: RegistryClient, *layers: bytes, **more: Any) -> bytes:
     manifest = await registry.image("a", *layers, **more)
     content = json.dumps(manifest).encode()
     await registry.push_manifest("a", sha256(content), manifest)

@@ -98,7 +98,8 @@ class Pusher:
                 await step(name)
             except RegistryError as error:
                 # The push failed, and the client knows it.
-                assert error.code in ("UNAVAILABLE", "MANIFEST_BLOB_UNKNOWN"), error
+                if error.code not in ("UNAVAILABLE", "MANIFEST_BLOB_UNKNOWN"):
+                    raise
                 self.refused += 1
 
 

@@ -148,7 +148,7 @@ class RegistryClient:
             **more,
         }
 
-    async def push_image(self, name: str, reference: str, *layers: bytes, **more: object) -> str:
+    async def push_image(self, name: str, reference: str, *layers: bytes, **more: Any) -> str:
         """Push an image whole; returns its digest."""
         manifest = await self.image(name, *layers, **more)
         answer = await self.push_manifest(name, reference, manifest)
