@@ -172,6 +172,8 @@ async def _serve(arguments: Namespace) -> None:
         grace_period=timedelta(hours=arguments.grace_hours),
     )
     tls = None
+    if arguments.tls_key is not None and arguments.tls_certificate is None:
+        raise CannotBeginError("--tls-key goes with --tls-certificate")
     if arguments.tls_certificate is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         tls.load_cert_chain(arguments.tls_certificate, arguments.tls_key)

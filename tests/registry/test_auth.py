@@ -29,6 +29,10 @@ def _line(user: str, password: str, prefix: bytes = b"2b") -> str:
     return f"{user}:{bcrypt.hashpw(password.encode()[:72], salt).decode()}\n"
 
 
+def _write(file: Path, content: str) -> None:
+    file.write_text(content, "utf-8")
+
+
 def _header(user: str, password: str) -> dict[str, str]:
     encoded = base64.b64encode(f"{user}:{password}".encode()).decode()
     return {"Authorization": f"Basic {encoded}"}
@@ -128,12 +132,12 @@ async def test_who_came_in_is_remembered(file: Path, checks: Checks) -> None:
 async def test_the_file_is_read_again(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     users = Htpasswd(file)
     assert await users.admits("bob", "b")
-    file.write_text(_line("bob", "new") + _line("carol", "c"), "utf-8")
+    _write(file, _line("bob", "new") + _line("carol", "c"))
     assert not await users.admits("bob", "b")
     assert await users.admits("bob", "new")
     assert await users.admits("carol", "c")
     # What cannot be read changes nothing.
-    file.write_text("carol:secret-in-plain-text\n", "utf-8")
+    _write(file, "carol:secret-in-plain-text\n")
     assert await users.admits("carol", "c")
     assert "the users stay as they were" in caplog.text
     assert "secret-in-plain-text" not in caplog.text
@@ -142,7 +146,7 @@ async def test_the_file_is_read_again(file: Path, caplog: pytest.LogCaptureFixtu
 
 
 async def test_a_long_password_counts_as_htpasswd_counts_it(file: Path) -> None:
-    file.write_text(_line("ann", "x" * 100), "utf-8")
+    _write(file, _line("ann", "x" * 100))
     assert await Htpasswd(file).admits("ann", "x" * 100)
     assert not await Htpasswd(file).admits("ann", "x" * 71)
 

@@ -35,7 +35,9 @@ async def _say_version(request: web.Request, response: web.StreamResponse) -> No
 
 
 _ROUTES: Final[Sequence[tuple[str, str, Handler]]] = (
+    ("HEAD", health.LIVE, health.is_live),
     ("GET", health.LIVE, health.is_live),
+    ("HEAD", health.READY, health.is_ready),
     ("GET", health.READY, health.is_ready),
     ("GET", "/v2/", _check_version),
     ("GET", "/v2", _check_version),

@@ -47,7 +47,7 @@ async def serving(
         yield f"{'https' if tls else 'http'}://{shown}:{bound}"
         await site.stop()
         # Not by aiohttp alone: it stops to read bodies as soon as it shuts down.
-        if not await app[TRAFFIC].end(within_seconds=shutdown_seconds):
-            _log.warning("%d requests were cut", app[TRAFFIC].count)
+        if cut := await app[TRAFFIC].end(within_seconds=shutdown_seconds):
+            _log.warning("%d requests were cut", cut)
     finally:
         await runner.cleanup()

@@ -23,10 +23,15 @@ class Traffic:
     """The requests that are being answered."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self._tasks: set[asyncio.Task[object]] = set()
         self._is_ending = False
         self._is_idle = asyncio.Event()
         self._is_idle.set()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._tasks)
 
     @property
     def is_ending(self) -> bool:
@@ -36,17 +41,19 @@ class Traffic:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """Count a request for as long as it lasts."""
-        self.count += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
         self._is_idle.clear()
         try:
             yield
         finally:
-            self.count -= 1
-            if not self.count:
+            self._tasks.remove(task)
+            if not self._tasks:
                 self._is_idle.set()
 
-    async def end(self, *, within_seconds: float) -> bool:
-        """Let the requests end; whether they did in that time.
+    async def end(self, *, within_seconds: float) -> int:
+        """Let the requests end, and cut what does not in that time; how many those were.
 
         From now on each answer is the last one of its connection.
         """
@@ -55,8 +62,11 @@ class Traffic:
             async with asyncio.timeout(within_seconds):
                 await self._is_idle.wait()
         except TimeoutError:
-            return False
-        return True
+            pass
+        cut = list(self._tasks)
+        for task in cut:
+            task.cancel()
+        return len(cut)
 
 
 TRAFFIC: Final = web.AppKey("traffic", Traffic)
@@ -94,3 +104,5 @@ async def close_when_ending(request: web.Request, response: web.StreamResponse) 
     """Ask the client to come back on another connection, which goes to another instance."""
     if request.app[TRAFFIC].is_ending:
         response.force_close()
+        # aiohttp has written its own headers by now.
+        response.headers["Connection"] = "close"
