@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aged_driver import AgedDriver
-from azdriver import MemoryDriver, StorageDriver
+from azdriver import MemoryDriver, PathNotFoundError, StorageDriver
 from oci_registry.errors import RegistryError
 from oci_registry.garbage import GarbageCollector
 from oci_registry.names import (
@@ -30,6 +30,8 @@ from registry_client import CONFIG, IMAGE, INDEX, descriptor
 NAMES = [parse_repository(name) for name in ("a", "b")]
 BLOBS = [f"blob {number}".encode() for number in range(6)]
 SETTINGS = RegistrySettings()
+# As many as a collection takes: pushes begin before it, within it and after it.
+MAX_WAIT_TURNS = 600
 
 
 async def _body(content: bytes) -> AsyncIterator[bytes]:
@@ -42,7 +44,6 @@ class Pusher:
     def __init__(self, driver: StorageDriver, random: Random) -> None:
         self.storage = RegistryStorage(driver, SETTINGS)
         self.random = random
-        self.pushed: list[tuple[RepositoryName, Digest]] = []
         self.refused = 0
 
     async def push_blob(self, name: RepositoryName, content: bytes) -> None:
@@ -82,16 +83,11 @@ class Pusher:
         tags = [parse_tag(f"v{self.random.randrange(3)}")] if self.random.random() < 0.3 else []
         digest = digest_of(content)
         await self.storage.manifests.put(name, digest, content, manifest["mediaType"], tags)
-        self.pushed.append((name, digest))
         return content
-
-    async def delete(self, name: RepositoryName) -> None:
-        if self.pushed:
-            name, digest = self.random.choice(self.pushed)
-            await self.storage.manifests.delete(name, digest)
 
     async def run(self, times: int) -> None:
         for _ in range(times):
+            await _wait(self.random)
             name = self.random.choice(NAMES)
             step = self.random.choice([self.push_image, self.push_index])
             try:
@@ -112,7 +108,7 @@ async def _check(driver: StorageDriver) -> int:
             await storage.manifests.get(name, parse_tag(tag))
         revisions = f"/docker/registry/v2/repositories/{name}/_manifests/revisions"
         digests = []
-        with suppress(Exception):
+        with suppress(PathNotFoundError):
             digests = [path.rpartition("/")[2] for path in await driver.list(f"{revisions}/sha256")]
         for value in digests:
             stored = await storage.manifests.get(name, parse_digest(f"sha256:{value}"))
@@ -127,6 +123,18 @@ async def _check(driver: StorageDriver) -> int:
                     assert str(digest_of(content)) == item["digest"]
             count += 1
     return count
+
+
+async def _wait(random: Random) -> None:
+    for _ in range(random.randrange(MAX_WAIT_TURNS)):
+        await asyncio.sleep(0)
+
+
+async def _forget_manifests(driver: StorageDriver) -> None:
+    """Make garbage of all blobs."""
+    for name in NAMES:
+        with suppress(PathNotFoundError):
+            await driver.delete(f"/docker/registry/v2/repositories/{name}/_manifests")
 
 
 async def _rounds(inner: StorageDriver, random: Random, rounds: int) -> tuple[int, int, int]:
@@ -145,6 +153,9 @@ async def _rounds(inner: StorageDriver, random: Random, rounds: int) -> tuple[in
         checked += await _check(driver)
         refused += sum(pusher.refused for pusher in pushers)
         collected += sum(run.result().blobs for run in runs)
+        # Blobs that nothing names, or manifests without a tag: both are relied on again.
+        if random.random() < 0.5:
+            await _forget_manifests(inner)
         await driver.grow_old()
     return checked, collected, refused
 

@@ -81,10 +81,10 @@ async def write_chunk(
     view = memoryview(chunk)
     for begin in range(0, len(view), WRITE_BYTES):
         try:
-            async with asyncio.timeout(idle_seconds) as limit:
+            async with asyncio.timeout(idle_seconds):
                 await response.write(view[begin : begin + WRITE_BYTES])
         except TimeoutError:
-            if limit.expired() and request.transport is not None:
+            if request.transport is not None:
                 # What is in its buffer would be waited for.
                 request.transport.abort()
             raise ConnectionResetError("the client took nothing for too long") from None

@@ -89,8 +89,9 @@ async def limit_traffic(request: web.Request, handler: Handler) -> web.StreamRes
             headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
         )
     with traffic.entered():
+        limit = asyncio.timeout(settings.request_seconds)
         try:
-            async with asyncio.timeout(settings.request_seconds) as limit:
+            async with limit:
                 return await handler(request)
         except TimeoutError:
             if not limit.expired():
