@@ -16,7 +16,6 @@ from azdriver import MemoryDriver, PathNotFoundError, StorageDriver
 from oci_registry.errors import RegistryError
 from oci_registry.garbage import GarbageCollector
 from oci_registry.names import (
-    Digest,
     RepositoryName,
     digest_of,
     parse_digest,
@@ -41,9 +40,12 @@ async def _body(content: bytes) -> AsyncIterator[bytes]:
 class Pusher:
     """A client that pushes images and indexes as real ones do: it sends what is not there."""
 
-    def __init__(self, driver: StorageDriver, random: Random) -> None:
+    def __init__(
+        self, driver: StorageDriver, random: Random, images: list[tuple[RepositoryName, bytes]]
+    ) -> None:
         self.storage = RegistryStorage(driver, SETTINGS)
         self.random = random
+        self.images = images
         self.refused = 0
 
     async def push_blob(self, name: RepositoryName, content: bytes) -> None:
@@ -67,16 +69,33 @@ class Pusher:
             "config": descriptor(config, CONFIG),
             "layers": [descriptor(layer) for layer in layers],
         }
-        return await self.push_manifest(name, manifest)
+        content = await self.push_manifest(name, manifest)
+        self.images.append((name, content))
+        return content
 
     async def push_index(self, name: RepositoryName) -> None:
-        image = await self.push_image(name)
+        image = None
+        if self.images and self.random.random() < 0.5:
+            name, image = self.random.choice(self.images)
+            try:
+                await self.storage.manifests.get(name, digest_of(image))
+            except RegistryError:
+                image = None
+        is_reused = image is not None
+        if image is None:
+            image = await self.push_image(name)
         index = {
             "schemaVersion": 2,
             "mediaType": INDEX,
             "manifests": [descriptor(image, IMAGE)],
         }
-        await self.push_manifest(name, index)
+        try:
+            await self.push_manifest(name, index)
+        except RegistryError as error:
+            # Nothing says that who reads a manifest is going to name it.
+            if not is_reused or error.code != "MANIFEST_BLOB_UNKNOWN":
+                raise
+            self.refused += 1
 
     async def push_manifest(self, name: RepositoryName, manifest: dict[str, Any]) -> bytes:
         content = json.dumps(manifest).encode()
@@ -94,7 +113,7 @@ class Pusher:
                 await step(name)
             except RegistryError as error:
                 # The push failed, and the client knows it.
-                if error.code not in ("UNAVAILABLE", "MANIFEST_BLOB_UNKNOWN"):
+                if error.code != "UNAVAILABLE":
                     raise
                 self.refused += 1
 
@@ -139,9 +158,10 @@ async def _forget_manifests(driver: StorageDriver) -> None:
 
 async def _rounds(inner: StorageDriver, random: Random, rounds: int) -> tuple[int, int, int]:
     driver = AgedDriver(inner, random)
+    images: list[tuple[RepositoryName, bytes]] = []
     checked = collected = refused = 0
     for _ in range(rounds):
-        pushers = [Pusher(driver, random) for _ in range(3)]
+        pushers = [Pusher(driver, random, images) for _ in range(3)]
         collectors = [
             GarbageCollector(driver, SETTINGS, delete_untagged=random.random() < 0.7)
             for _ in range(random.choice([1, 1, 2]))
@@ -160,7 +180,7 @@ async def _rounds(inner: StorageDriver, random: Random, rounds: int) -> tuple[in
     return checked, collected, refused
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(10))
 async def test_no_manifest_names_what_is_gone(seed: int) -> None:
     async with MemoryDriver() as driver:
         checked, collected, _ = await _rounds(driver, Random(seed), 12)
