@@ -171,6 +171,9 @@ async def _serve(arguments: Namespace) -> None:
         request_seconds=arguments.request_seconds,
         grace_period=timedelta(hours=arguments.grace_hours),
     )
+    # What a request has found to be there is safe for half of the grace period.
+    if timedelta(seconds=settings.request_seconds) > settings.grace_period / 2:
+        raise CannotBeginError("--request-seconds is more than half of --grace-hours")
     tls = None
     if arguments.tls_key is not None and arguments.tls_certificate is None:
         raise CannotBeginError("--tls-key goes with --tls-certificate")
@@ -210,10 +213,7 @@ async def _serve(arguments: Namespace) -> None:
 
 
 async def _collect(arguments: Namespace) -> None:
-    settings = RegistrySettings(
-        grace_period=timedelta(hours=arguments.grace_hours),
-        request_seconds=min(DEFAULTS.request_seconds, arguments.grace_hours * 3600 / 2),
-    )
+    settings = RegistrySettings(grace_period=timedelta(hours=arguments.grace_hours))
     async with _driver(arguments) as driver:
         collected = await GarbageCollector(
             driver,

@@ -71,8 +71,3 @@ class RegistrySettings:
                 raise ConfigurationError("registry", name, "is to be longer than 0")
         if self.max_upload_bytes is not None and self.max_upload_bytes < 0:
             raise ConfigurationError("registry", "max_upload_bytes", "is negative")
-        # What a push has found to be there is safe for half of the grace period.
-        if timedelta(seconds=self.request_seconds) > self.grace_period / 2:
-            raise ConfigurationError(
-                "registry", "request_seconds", "is more than half of the grace period"
-            )

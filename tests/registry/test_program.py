@@ -120,6 +120,7 @@ def driver_url(blob_endpoint: str, container: str) -> str:
         (["serve", "--url", "memory:", "--htpasswd", "/missing"], "No such file"),
         (["serve", "--url", "memory:", "--max-requests", "0"], "max_concurrent_requests"),
         (["serve", "--url", "memory:", "--grace-hours", "0"], "greater than 0"),
+        (["serve", "--url", "memory:", "--grace-hours", "1"], "--request-seconds"),
         (["serve", "--url", "memory:", "--tls-certificate", "/missing"], "No such file"),
         (["serve", "--url", "memory:", "--tls-key", "/missing"], "--tls-certificate"),
     ],

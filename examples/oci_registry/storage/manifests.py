@@ -196,12 +196,6 @@ class ManifestStore:
         return await read_link(self._driver, layout.revision_link(name, digest)) is not None
 
     async def _check_references(self, name: RepositoryName, manifest: Manifest) -> None:
-        missing_are = self._settings.missing_references
-        if missing_are is MissingReferences.ACCEPT or (
-            missing_are is MissingReferences.SPARSE_INDEXES and manifest.is_index
-        ):
-            return
-
         async def check(item: Descriptor) -> Digest | None:
             return None if await self._is_there(name, manifest, item) else item.digest
 
@@ -209,6 +203,11 @@ class ManifestStore:
         wanted = list(dict.fromkeys(manifest.references))
         found = await each(check, wanted, at_once=self._settings.max_requests_in_flight)
         missing = [str(digest) for digest in found if digest is not None]
+        missing_are = self._settings.missing_references
+        if missing_are is MissingReferences.ACCEPT or (
+            missing_are is MissingReferences.SPARSE_INDEXES and manifest.is_index
+        ):
+            return  # but what is there was claimed, so it stays
         if missing:
             raise RegistryError(
                 ErrorCode.MANIFEST_BLOB_UNKNOWN,
