@@ -14,7 +14,7 @@ from typing import Final, Self
 from azdriver import FileInfo, FileReader, FileWriter, StorageDriver
 from azdriver.contract import DEFAULT_URL_EXPIRY, Buffer, Walk
 
-__all__ = ["AgedDriver"]
+__all__ = ["AgedDriver", "paths"]
 
 AGE: Final = timedelta(days=3)
 MAX_TURNS: Final = 6
