@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["BodyInterruptedError", "ErrorCode", "RegistryError"]
+__all__ = ["BodyInterruptedError", "ErrorCode", "RegistryError", "too_large"]
 
 MAX_DETAIL_CHARACTERS: Final = 300
 
@@ -100,3 +100,13 @@ class BodyInterruptedError(RegistryError):
 
     def __init__(self, message: str, *, status: int = 400) -> None:
         super().__init__(ErrorCode.BLOB_UPLOAD_INVALID, message, status=status)
+
+
+def too_large(limit_bytes: int) -> RegistryError:
+    """The answer to who sends more than is taken."""
+    return RegistryError(
+        ErrorCode.SIZE_INVALID,
+        f"the limit is {limit_bytes} bytes",
+        {"limit": limit_bytes},
+        status=413,
+    )

@@ -1,7 +1,7 @@
 """Where a registry keeps what: the paths of the Go registry, so that both can serve one container.
 
-Only referrers are this registry's own, and the media types that cannot be told from a manifest's
-bytes; the Go registry does not look at either.
+Only referrers are this registry's own, the media types that cannot be told from a manifest's bytes,
+and the marks of garbage collection; the Go registry looks at none of them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __all__ = [
     "MANIFESTS",
     "REPOSITORIES",
     "UPLOADS",
+    "blob_condemned",
     "blob_data",
     "layer",
     "layer_link",
@@ -24,6 +25,7 @@ __all__ = [
     "referrers",
     "repository",
     "revision",
+    "revision_condemned",
     "revision_link",
     "revision_media_type",
     "revisions",
@@ -49,6 +51,11 @@ UPLOADS: Final = "_uploads"
 def blob_data(digest: Digest) -> str:
     """The bytes of a blob or manifest, once for all repositories."""
     return f"{BLOBS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/data"
+
+
+def blob_condemned(digest: Digest) -> str:
+    """The mark by which garbage collection and pushes agree about a blob."""
+    return f"{BLOBS}/{digest.algorithm}/{digest.hex[:2]}/{digest.hex}/condemned"
 
 
 def repository(name: RepositoryName) -> str:
@@ -84,6 +91,11 @@ def revision_link(name: RepositoryName, digest: Digest) -> str:
 def revision_media_type(name: RepositoryName, digest: Digest) -> str:
     """The media type that a manifest was pushed with, where its bytes do not tell."""
     return f"{revision(name, digest)}/mediatype"
+
+
+def revision_condemned(name: RepositoryName, digest: Digest) -> str:
+    """The same mark for a manifest; not in its directory, which goes before the mark does."""
+    return f"{repository(name)}/{MANIFESTS}/condemned/{digest.algorithm}/{digest.hex}"
 
 
 def tags(name: RepositoryName) -> str:

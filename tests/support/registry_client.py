@@ -18,6 +18,7 @@ from yarl import URL
 from oci_registry.settings import RegistrySettings
 
 __all__ = [
+    "CONFIG",
     "IMAGE",
     "INDEX",
     "Answer",
@@ -136,9 +137,10 @@ class RegistryClient:
             status=status,
         )
 
-    async def image(self, name: str, *layers: bytes, **more: object) -> dict[str, Any]:
+    async def image(
+        self, name: str, *layers: bytes, config: bytes = b"{}", **more: object
+    ) -> dict[str, Any]:
         """Push the blobs of an image; returns its manifest, which is not pushed."""
-        config = b"{}"
         for blob in {config, *layers}:
             await self.push_blob(name, blob)
         return {
@@ -149,7 +151,7 @@ class RegistryClient:
             **more,
         }
 
-    async def push_image(self, name: str, reference: str, *layers: bytes, **more: object) -> str:
+    async def push_image(self, name: str, reference: str, *layers: bytes, **more: Any) -> str:
         """Push an image whole; returns its digest."""
         manifest = await self.image(name, *layers, **more)
         answer = await self.push_manifest(name, reference, manifest)

@@ -15,7 +15,8 @@ from oci_registry.errors import ErrorCode, RegistryError
 from oci_registry.names import Digest, RepositoryName
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.concurrency import KeyedLocks, each
-from oci_registry.storage.links import read_link, write_link
+from oci_registry.storage.condemned import Condemned
+from oci_registry.storage.links import read_link, refresh_link, write_link
 
 __all__ = ["Blob", "BlobStore"]
 
@@ -51,6 +52,7 @@ class BlobStore:
     def __init__(self, driver: StorageDriver, settings: RegistrySettings) -> None:
         self._driver = driver
         self._settings = settings
+        self._condemned = Condemned(driver)
         self._publishing = KeyedLocks()
 
     async def find(self, name: RepositoryName, digest: Digest) -> Blob:
@@ -76,9 +78,10 @@ class BlobStore:
         with suppress(PathNotFoundError):
             link = await self._driver.stat(layout.layer_link(name, digest))
             if not self.is_young(link):
+                await refresh_link(self._driver, link.path, link)
                 target = await self._target(name, digest)
                 if target is not None:
-                    await self._link(name, digest, target)
+                    await self._condemned.reprieve(layout.blob_condemned(target))
         return await self.find(name, digest)
 
     async def chunks(self, blob: Blob, offset: int, length: int) -> AsyncGenerator[bytes, None]:
@@ -147,16 +150,18 @@ class BlobStore:
         for _ in range(PUBLISH_ATTEMPTS):
             # One after the other, so that of many pushes of one blob one is moved.
             async with self._publishing.holding(digest):
-                if not await self._is_kept(path, size):
+                if not await self._is_kept(digest, size):
                     # With PathNotFoundError it was moved already, in an attempt before, or is
                     # lost; with ConcurrentWriteError another instance moves the same bytes.
                     with suppress(PathNotFoundError, ConcurrentWriteError):
                         await self._driver.move(uploaded, path)
             await self._link(name, digest, digest)
-            found = await self._size(digest)
-            if found == size:
+            # What was not condemned before this link was written is not swept any more.
+            await self._condemned.reprieve(layout.blob_condemned(digest))
+            found, target = await asyncio.gather(self._size(digest), self._target(name, digest))
+            if found == size and target is not None:
                 return
-            if found is not None:
+            if found not in (None, size):
                 # Another instance went on writing between verification and move.
                 with suppress(PathNotFoundError):
                     await self._driver.delete(path)
@@ -168,12 +173,19 @@ class BlobStore:
         assert info.mod_time is not None
         return datetime.now(UTC) - info.mod_time < self._settings.grace_period / 2
 
-    async def _is_kept(self, path: str, size: int) -> bool:
+    async def _is_kept(self, digest: Digest, size: int) -> bool:
+        """Whether the bytes are there and stay; if not, they may be written."""
         try:
-            found = await self._driver.stat(path)
+            found = await self._driver.stat(layout.blob_data(digest))
         except PathNotFoundError:
             return False
-        return not found.is_dir and found.size == size and self.is_young(found)
+        if found.is_dir:
+            return False
+        if found.size == size and self.is_young(found):
+            return True
+        # A sweep that has begun would take what is moved there now, and nobody has it twice.
+        await self._condemned.reprieve(layout.blob_condemned(digest))
+        return False
 
     async def _size(self, digest: Digest) -> int | None:
         try:

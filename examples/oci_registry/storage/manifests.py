@@ -17,7 +17,8 @@ from oci_registry.names import Digest, Reference, RepositoryName, Tag, digest_of
 from oci_registry.settings import MissingReferences, RegistrySettings
 from oci_registry.storage.blobs import BlobStore
 from oci_registry.storage.concurrency import each
-from oci_registry.storage.links import read_link, write_link
+from oci_registry.storage.condemned import Condemned
+from oci_registry.storage.links import read_link, refresh_link, write_link
 from oci_registry.storage.referrers import ReferrerStore, fallback_subject, index_of
 from oci_registry.storage.tags import TagStore
 
@@ -50,6 +51,7 @@ class ManifestStore:
         self._driver = driver
         self._settings = settings
         self._blobs = blobs
+        self._condemned = Condemned(driver)
         self._tags = tags
         self._referrers = referrers
 
@@ -90,12 +92,12 @@ class ManifestStore:
         """
         manifest = parse_manifest(content, media_type)
         await self._check_references(name, manifest)
-        await self._driver.put_content(layout.blob_data(digest), content)
-        if not manifest.says_media_type:
-            await self._driver.put_content(
-                layout.revision_media_type(name, digest), manifest.media_type.encode()
-            )
         for _ in range(PUT_ATTEMPTS):
+            await self._driver.put_content(layout.blob_data(digest), content)
+            if not manifest.says_media_type:
+                await self._driver.put_content(
+                    layout.revision_media_type(name, digest), manifest.media_type.encode()
+                )
             await write_link(self._driver, layout.revision_link(name, digest), digest)
             if manifest.subject is not None:
                 await self._referrers.add(name, digest, manifest, len(content))
@@ -103,7 +105,7 @@ class ManifestStore:
                 await self._tags.point(name, tag, digest)
             # Who deletes a manifest deletes its revision first, and then the tags that point to
             # it. If it is there now, none of these tags is going to point to nothing.
-            if await self._has_revision(name, digest):
+            if await self._is_kept(name, digest, digest):
                 return manifest
         raise RegistryError(
             ErrorCode.UNAVAILABLE, "the manifest was deleted meanwhile; push it again"
@@ -163,16 +165,37 @@ class ManifestStore:
             return media_type
         return stored.decode("ascii", "replace")
 
+    async def _claim(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a manifest is there, for who is going to refer to it.
+
+        As with the link of a blob, garbage collection leaves a young one alone.
+        """
+        try:
+            link = await self._driver.stat(layout.revision_link(name, digest))
+        except PathNotFoundError:
+            return False
+        if self._blobs.is_young(link):
+            return True
+        await refresh_link(self._driver, link.path, link)
+        target = await read_link(self._driver, link.path)
+        return target is not None and await self._is_kept(name, digest, target)
+
+    async def _is_kept(self, name: RepositoryName, digest: Digest, target: Digest) -> bool:
+        """Whether a manifest, whose link was just written, is there and is not swept."""
+        await asyncio.gather(
+            self._condemned.reprieve(layout.revision_condemned(name, digest)),
+            self._condemned.reprieve(layout.blob_condemned(target)),
+        )
+        try:
+            await self._driver.stat(layout.blob_data(target))
+        except PathNotFoundError:
+            return False
+        return await self._has_revision(name, digest)
+
     async def _has_revision(self, name: RepositoryName, digest: Digest) -> bool:
         return await read_link(self._driver, layout.revision_link(name, digest)) is not None
 
     async def _check_references(self, name: RepositoryName, manifest: Manifest) -> None:
-        missing_are = self._settings.missing_references
-        if missing_are is MissingReferences.ACCEPT or (
-            missing_are is MissingReferences.SPARSE_INDEXES and manifest.is_index
-        ):
-            return
-
         async def check(item: Descriptor) -> Digest | None:
             return None if await self._is_there(name, manifest, item) else item.digest
 
@@ -180,6 +203,11 @@ class ManifestStore:
         wanted = list(dict.fromkeys(manifest.references))
         found = await each(check, wanted, at_once=self._settings.max_requests_in_flight)
         missing = [str(digest) for digest in found if digest is not None]
+        missing_are = self._settings.missing_references
+        if missing_are is MissingReferences.ACCEPT or (
+            missing_are is MissingReferences.SPARSE_INDEXES and manifest.is_index
+        ):
+            return  # but what is there was claimed, so it stays
         if missing:
             raise RegistryError(
                 ErrorCode.MANIFEST_BLOB_UNKNOWN,
@@ -190,7 +218,7 @@ class ManifestStore:
     async def _is_there(self, name: RepositoryName, manifest: Manifest, item: Descriptor) -> bool:
         if item.is_elsewhere:
             return True
-        if manifest.is_index and await self._has_revision(name, item.digest):
+        if manifest.is_index and await self._claim(name, item.digest):
             return True
         if item.is_manifest and manifest.is_index:
             return False

@@ -16,7 +16,7 @@ from azdriver import (
     StorageDriver,
 )
 from oci_registry import layout
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError
+from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
 from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.blobs import BlobStore
@@ -162,7 +162,7 @@ class UploadStore:
         hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
         try:
             async with self._driver.writer(path) as writer:
-                size = await _copy(body, writer, hashed, last=True)
+                size = await self._copy(body, writer, hashed, last=True)
             await self._publish(name, identifier, digest, hashed, size)
         except BaseException:
             await self._discard(name, identifier)
@@ -214,12 +214,47 @@ class UploadStore:
             if offset is not None and offset != size:
                 raise OffsetError(f"the chunk starts at {offset}, and the upload ends at {size}")
             if not last or hashed is None or hashed.size >= size:
-                return await _copy(body, writer, hashed, last=last)
+                return await self._copy(body, writer, hashed, last=last)
             # In block mode nothing can be read before a commit.
             await writer.commit()
         await self._catch_up(path, hashed, size)
         async with self._driver.writer(path, append=True) as writer:
-            return await _copy(body, writer, hashed, last=True)
+            return await self._copy(body, writer, hashed, last=True)
+
+    async def _copy(
+        self,
+        body: AsyncIterator[bytes],
+        writer: FileWriter,
+        hashed: _Hashed | None,
+        *,
+        last: bool,
+    ) -> int:
+        """Write a body through; returns the size of the stream."""
+        limit = self._settings.max_upload_bytes
+        if hashed is not None and hashed.size != writer.size:
+            hashed = None
+        if hashed is not None:
+            hashed.is_exact = False
+        try:
+            async for chunk in body:
+                if limit is not None and writer.size + len(chunk) > limit:
+                    raise too_large(limit)
+                await writer.write(chunk)
+                if hashed is not None:
+                    hashed.update(chunk)
+        except BodyInterruptedError:
+            # The client is gone, and the driver is well: there is time to store what came.
+            await writer.close()
+            if hashed is not None:
+                hashed.is_exact = True
+            raise
+        if last:
+            await writer.commit()
+        else:
+            await writer.close()
+        if hashed is not None:
+            hashed.is_exact = True
+        return writer.size
 
     async def _catch_up(self, path: str, hashed: _Hashed, size: int) -> None:
         """Hash what earlier requests wrote, and nobody here has hashed."""
@@ -244,34 +279,6 @@ class UploadStore:
         self._hashed[identifier] = hashed
         while len(self._hashed) > self._settings.max_hashers:
             self._hashed.popitem(last=False)
-
-
-async def _copy(
-    body: AsyncIterator[bytes], writer: FileWriter, hashed: _Hashed | None, *, last: bool
-) -> int:
-    """Write a body through; returns the size of the stream."""
-    if hashed is not None and hashed.size != writer.size:
-        hashed = None
-    if hashed is not None:
-        hashed.is_exact = False
-    try:
-        async for chunk in body:
-            await writer.write(chunk)
-            if hashed is not None:
-                hashed.update(chunk)
-    except BodyInterruptedError:
-        # The client is gone, and the driver is well: there is time to store what came.
-        await writer.close()
-        if hashed is not None:
-            hashed.is_exact = True
-        raise
-    if last:
-        await writer.commit()
-    else:
-        await writer.close()
-    if hashed is not None:
-        hashed.is_exact = True
-    return writer.size
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from azdriver import StorageDriver
 from oci_registry.names import RepositoryName
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage import RegistryStorage
-from oci_registry.web import blobs, discovery, manifests, uploads
+from oci_registry.web import blobs, discovery, health, manifests, uploads
 from oci_registry.web.body import expect_nothing_yet
 from oci_registry.web.context import MAY_READ, SETTINGS, STORAGE, MayRead
 from oci_registry.web.middleware import answer_errors
+from oci_registry.web.traffic import TRAFFIC, Traffic, close_when_ending, limit_traffic
 
 __all__ = ["make_app"]
 
@@ -34,6 +35,10 @@ async def _say_version(request: web.Request, response: web.StreamResponse) -> No
 
 
 _ROUTES: Final[Sequence[tuple[str, str, Handler]]] = (
+    ("HEAD", health.LIVE, health.is_live),
+    ("GET", health.LIVE, health.is_live),
+    ("HEAD", health.READY, health.is_ready),
+    ("GET", health.READY, health.is_ready),
     ("GET", "/v2/", _check_version),
     ("GET", "/v2", _check_version),
     ("GET", "/v2/_catalog", discovery.list_repositories),
@@ -71,11 +76,13 @@ def make_app(
         may_read: whether a client may read a repository other than that of its request.
     """
     settings = settings or RegistrySettings()
-    app = web.Application(middlewares=[answer_errors, *middlewares])
+    app = web.Application(middlewares=[answer_errors, limit_traffic, *middlewares])
     app[SETTINGS] = settings
     app[STORAGE] = RegistryStorage(driver, settings)
     app[MAY_READ] = may_read
+    app[TRAFFIC] = Traffic()
     for method, path, handler in _ROUTES:
         app.router.add_route(method, path, handler, expect_handler=expect_nothing_yet)
     app.on_response_prepare.append(_say_version)
+    app.on_response_prepare.append(close_when_ending)
     return app

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from azdriver import UnsupportedMethodError
 from oci_registry.storage.blobs import Blob
+from oci_registry.web.body import write_chunk
 from oci_registry.web.context import (
     DIGEST_HEADER,
     SETTINGS,
@@ -55,11 +56,12 @@ async def get_blob(request: web.Request) -> web.StreamResponse:
             status=206, headers=headers | {"Content-Range": content_range}
         )
     response.content_length = wanted.length
+    idle_seconds = settings.body_idle_seconds
     await response.prepare(request)
     if wanted.length:
         async with aclosing(storage.blobs.chunks(blob, wanted.begin, wanted.length)) as chunks:
             async for chunk in chunks:
-                await response.write(chunk)
+                await write_chunk(request, response, chunk, idle_seconds=idle_seconds)
     await response.write_eof()
     return response
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 
 import aiohttp
 from aiohttp import web
 from aiohttp.http import HttpProcessingError, HttpVersion11
 
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError
+from oci_registry.errors import BodyInterruptedError, too_large
 
-__all__ = ["expect_nothing_yet", "read_chunks", "read_whole"]
+__all__ = ["expect_nothing_yet", "read_chunks", "read_whole", "write_chunk"]
+
+# Little enough that also a slow client takes it within the time for which it may do nothing.
+WRITE_BYTES: Final = 256 * 1024
 
 
 async def expect_nothing_yet(request: web.Request) -> None:
@@ -57,13 +61,33 @@ async def read_whole(request: web.Request, *, limit: int, idle_seconds: float) -
     """
     declared = request.content_length
     if declared is not None and declared > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     content = bytearray()
     async for chunk in read_chunks(request, idle_seconds=idle_seconds):
         if len(content) + len(chunk) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         content += chunk
     return bytes(content)
+
+
+async def write_chunk(
+    request: web.Request, response: web.StreamResponse, chunk: bytes, *, idle_seconds: float
+) -> None:
+    """Send a chunk of an answer.
+
+    Raises:
+        ConnectionResetError: the client took less than ``WRITE_BYTES`` for ``idle_seconds``.
+    """
+    view = memoryview(chunk)
+    for begin in range(0, len(view), WRITE_BYTES):
+        try:
+            async with asyncio.timeout(idle_seconds):
+                await response.write(view[begin : begin + WRITE_BYTES])
+        except TimeoutError:
+            if request.transport is not None:
+                # What is in its buffer would be waited for.
+                request.transport.abort()
+            raise ConnectionResetError("the client took nothing for too long") from None
 
 
 async def _answer_expect(request: web.Request) -> None:
@@ -73,9 +97,3 @@ async def _answer_expect(request: web.Request) -> None:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # The answer itself has not begun.
         request.writer.output_size = 0
-
-
-def _too_large(limit: int) -> RegistryError:
-    return RegistryError(
-        ErrorCode.SIZE_INVALID, f"the limit is {limit} bytes", {"limit": limit}, status=413
-    )

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError
+from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
 from oci_registry.names import (
     DEFAULT_ALGORITHM,
     Digest,
@@ -135,8 +135,11 @@ async def _mount_from(
 async def _chunks(request: web.Request, declared: ByteRange | None) -> AsyncGenerator[bytes, None]:
     """The body, which is to be as long as Content-Range says, if it says."""
     left = None if declared is None else declared.length
-    idle_seconds = request.app[SETTINGS].body_idle_seconds
-    async for chunk in read_chunks(request, idle_seconds=idle_seconds):
+    settings = request.app[SETTINGS]
+    limit = settings.max_upload_bytes
+    if limit is not None and (request.content_length or 0) > limit:
+        raise too_large(limit)
+    async for chunk in read_chunks(request, idle_seconds=settings.body_idle_seconds):
         if left is not None:
             left -= len(chunk)
             if left < 0:
