@@ -153,7 +153,9 @@ def minimums(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The tests on the newest dependencies; the labs, and the coverage, on one Python."""
-    session.install(WHOLE_PACKAGE, *group("tests", "tour", "webapps"))
+    session.install(
+        WHOLE_PACKAGE, *group("tests", "tour", "webapps", "registry", "registry-clients")
+    )
     if session.python == LABS_PYTHON:
         whole = () if session.posargs else ("--cov-fail-under=95",)
         session.env.update(COVERAGE_CORE)

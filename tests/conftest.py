@@ -37,6 +37,8 @@ LABS = (
     "histories",
     "hostile",
     "kill",
+    "registry/clients/test_large_layer.py",
+    "registry/test_killed.py",
     "test_benchmarks.py",
     "test_guided_run.py",
     "test_model.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -199,3 +200,40 @@ def test_the_emulator_lane_runs(azurite_server: AzuriteServer) -> None:
     rows = rows_of(output)
     assert not [row for row in rows if "error" in row]
     assert {row["workload"] for row in rows if "workload" in row} == EMULATOR
+
+
+@needs_linux
+@pytest.mark.skipif(shutil.which("docker-registry") is None, reason="no docker-registry here")
+def test_the_registries_are_compared_and_reported(
+    azurite_server: AzuriteServer, tmp_path: Path
+) -> None:
+    output = run_module(
+        "benchmarks.registry",
+        *("--quick", "--note", "nothing to note"),
+        environment={"AZDRIVER_AZURITE": azurite_server.connection_string},
+    )
+    rows = [row for row in rows_of(output) if "workload" in row]
+    assert not [row for row in rows if "error" in row]
+    assert {(row["workload"], row["case"], row["peer"]) for row in rows} == {
+        (workload, case, peer)
+        for workload in ("registry_push", "registry_pull")
+        for case in ("large", "small")
+        for peer in ("azdriver-memory", "azdriver-azurite", "docker-registry")
+    }
+    results = tmp_path / "registry.jsonl"
+    results.write_text(output)
+    document = tmp_path / "registry.md"
+    document.write_text((ROOT / "docs" / "registry.md").read_text("utf-8"), "utf-8")
+    run_module("benchmarks.report.registry", str(results), "--document", str(document))
+    filled = document.read_text("utf-8")
+    assert "Note: nothing to note." in filled
+    assert filled.count("\n| docker-registry | ") == 2
+
+
+@needs_linux
+def test_registries_that_are_not_installed_are_left_out(azurite_server: AzuriteServer) -> None:
+    with_nothing = {"PATH": "", "AZDRIVER_AZURITE": azurite_server.connection_string}
+    rows = rows_of(run_module("benchmarks.registry", "--quick", environment=with_nothing))
+    assert {row["left_out"] for row in rows if "left_out" in row} == {"docker-registry"}
+    measured = {row["peer"] for row in rows if "workload" in row and "error" not in row}
+    assert measured == {"azdriver-memory", "azdriver-azurite"}

@@ -85,6 +85,7 @@ class Results:
     def __init__(self, lines: Iterable[str]) -> None:
         rows: list[Row] = [json.loads(line) for line in lines if line.strip()]
         self.head: Row = next((row for row in rows if "machine" in row), {})
+        self.notes = [row["note"] for row in rows if "note" in row]
         self.versions = {r["peer"]: r["version"] for r in rows if "version" in r}
         self.left_out = {r["left_out"]: r["reason"] for r in rows if "left_out" in r}
         self.errors = [row for row in rows if "error" in row]

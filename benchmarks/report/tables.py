@@ -9,17 +9,17 @@ from benchmarks.report.columns import Column
 from benchmarks.report.results import Results, Row
 from benchmarks.report.targets import Targets
 
-__all__ = ["peers_table", "race_cells", "race_table", "run_text", "targets_table"]
+__all__ = ["peers_table", "race_cells", "race_table", "run_text", "table", "targets_table"]
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
 def targets_table(results: Results) -> str:
     marks = {True: "met", False: "**missed**", None: "–"}
-    return _table(
+    return table(
         ("#", "workload", "target", "measured", ""),
         [
             (str(v.number), v.what, v.target, v.measured, marks[v.is_met])
@@ -33,7 +33,7 @@ def peers_table(results: Results, columns: Sequence[Column]) -> str:
     names = {c.workload for c in columns}
     peers = dict.fromkeys(row["peer"] for row in results.rows if row["workload"] in names)
     order = sorted(peers, key=lambda peer: (not peer.startswith("azdriver"), peer))
-    return _table(
+    return table(
         ("", *(column.title for column in columns)),
         [
             (peer, *(results.spread(c.value, c.workload, peer, **c.setting) for c in columns))
@@ -78,7 +78,7 @@ def race_table(results: Results) -> str:
         "torn",
         "404",
     )
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def race_cells(results: Results, scenario: str) -> dict[tuple[int, str], list[Row]]:
@@ -101,6 +101,7 @@ def run_text(results: Results) -> str:
     ]
     if results.head.get("quick"):
         lines.insert(0, "**A `--quick` run: these numbers say nothing.**")
+    lines += [f"Note: {note}." for note in results.notes]
     lines += [f"Left out: {peer}: {reason}." for peer, reason in results.left_out.items()]
     if results.errors:
         failed = {f"{row['workload']} by {row['peer']}: {row['error']}" for row in results.errors}

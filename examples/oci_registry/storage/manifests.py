@@ -1,0 +1,236 @@
+"""Manifests: put, found, deleted; in an order in which no tag ever points to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from azdriver import PathNotFoundError, StorageDriver
+from oci_registry import layout
+from oci_registry.errors import ErrorCode, RegistryError
+from oci_registry.manifest import Descriptor, Manifest, media_type_within, parse_manifest
+from oci_registry.mediatypes import OCI_INDEX
+from oci_registry.names import Digest, Reference, RepositoryName, Tag, digest_of
+from oci_registry.settings import MissingReferences, RegistrySettings
+from oci_registry.storage.blobs import BlobStore
+from oci_registry.storage.concurrency import each
+from oci_registry.storage.condemned import Condemned
+from oci_registry.storage.links import read_link, refresh_link, write_link
+from oci_registry.storage.referrers import ReferrerStore, fallback_subject, index_of
+from oci_registry.storage.tags import TagStore
+
+__all__ = ["ManifestStore", "StoredManifest"]
+
+# Between the revision and its tags, another instance may delete it: this often it is put again.
+PUT_ATTEMPTS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as it is served."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+class ManifestStore:
+    """The manifests of all repositories."""
+
+    def __init__(
+        self,
+        driver: StorageDriver,
+        settings: RegistrySettings,
+        blobs: BlobStore,
+        tags: TagStore,
+        referrers: ReferrerStore,
+    ) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._blobs = blobs
+        self._condemned = Condemned(driver)
+        self._tags = tags
+        self._referrers = referrers
+
+    async def get(self, name: RepositoryName, reference: Reference) -> StoredManifest:
+        """A manifest of a repository.
+
+        For old clients, the tag ``sha256-<hex>`` is an index of the referrers of that digest, if
+        nobody pushed one.
+
+        Raises:
+            RegistryError: ``MANIFEST_UNKNOWN``.
+        """
+        if isinstance(reference, Digest):
+            return await self._by_digest(name, reference)
+        digest = await self._tags.resolve(name, reference)
+        if digest is not None:
+            return await self._by_digest(name, digest)
+        subject = fallback_subject(reference)
+        if subject is not None:
+            listed = await self._referrers.of(name, subject)
+            if listed:
+                content = index_of(listed)
+                return StoredManifest(digest_of(content), OCI_INDEX, content)
+        raise _unknown(reference)
+
+    async def put(
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        content: bytes,
+        media_type: str,
+        tags: Sequence[Tag],
+    ) -> Manifest:
+        """Store a manifest, whose digest was verified, and let tags point to it.
+
+        Raises:
+            RegistryError: ``MANIFEST_INVALID``, ``MANIFEST_BLOB_UNKNOWN``.
+        """
+        manifest = parse_manifest(content, media_type)
+        await self._check_references(name, manifest)
+        for _ in range(PUT_ATTEMPTS):
+            await self._driver.put_content(layout.blob_data(digest), content)
+            if not manifest.says_media_type:
+                await self._driver.put_content(
+                    layout.revision_media_type(name, digest), manifest.media_type.encode()
+                )
+            await write_link(self._driver, layout.revision_link(name, digest), digest)
+            if manifest.subject is not None:
+                await self._referrers.add(name, digest, manifest, len(content))
+            for tag in tags:
+                await self._tags.point(name, tag, digest)
+            # Who deletes a manifest deletes its revision first, and then the tags that point to
+            # it. If it is there now, none of these tags is going to point to nothing.
+            if await self._is_kept(name, digest, digest):
+                return manifest
+        raise RegistryError(
+            ErrorCode.UNAVAILABLE, "the manifest was deleted meanwhile; push it again"
+        )
+
+    async def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Delete a manifest and all tags that point to it.
+
+        Raises:
+            RegistryError: ``MANIFEST_UNKNOWN``.
+        """
+        subject = await self._subject(digest)
+        # From here on all its tags are 404; then they leave the list, too.
+        try:
+            await self._driver.delete(layout.revision_link(name, digest))
+        except PathNotFoundError:
+            raise _unknown(digest) from None
+        with suppress(PathNotFoundError):
+            await self._driver.delete(layout.revision(name, digest))
+        if subject is not None:
+            await self._referrers.remove(name, subject, digest)
+        await self._tags.delete_all(name, digest)
+
+    async def _by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
+        path = layout.blob_data(digest)
+        target, content = await asyncio.gather(
+            read_link(self._driver, layout.revision_link(name, digest)), self._content(path)
+        )
+        if target is not None and target != digest:
+            content = await self._content(layout.blob_data(target))
+        if target is None or content is None:
+            raise _unknown(digest)
+        return StoredManifest(digest, await self._media_type(name, digest, content), content)
+
+    async def _subject(self, digest: Digest) -> Digest | None:
+        """What a manifest is about; None also if it is not there, or cannot be read."""
+        content = await self._content(layout.blob_data(digest))
+        try:
+            return None if content is None else parse_manifest(content).subject
+        except RegistryError:
+            return None
+
+    async def _content(self, path: str) -> bytes | None:
+        try:
+            return await self._driver.get_content(path)
+        except PathNotFoundError:
+            return None
+
+    async def _media_type(self, name: RepositoryName, digest: Digest, content: bytes) -> str:
+        """What a manifest was pushed as: stored beside, for those that do not say it."""
+        media_type, is_said = media_type_within(content)
+        if is_said:
+            return media_type
+        try:
+            stored = await self._driver.get_content(layout.revision_media_type(name, digest))
+        except PathNotFoundError:  # pushed by the Go registry
+            return media_type
+        return stored.decode("ascii", "replace")
+
+    async def _claim(self, name: RepositoryName, digest: Digest) -> bool:
+        """Whether a manifest is there, for who is going to refer to it.
+
+        As with the link of a blob, garbage collection leaves a young one alone.
+        """
+        try:
+            link = await self._driver.stat(layout.revision_link(name, digest))
+        except PathNotFoundError:
+            return False
+        if self._blobs.is_young(link):
+            return True
+        await refresh_link(self._driver, link.path, link)
+        target = await read_link(self._driver, link.path)
+        return target is not None and await self._is_kept(name, digest, target)
+
+    async def _is_kept(self, name: RepositoryName, digest: Digest, target: Digest) -> bool:
+        """Whether a manifest, whose link was just written, is there and is not swept."""
+        await asyncio.gather(
+            self._condemned.reprieve(layout.revision_condemned(name, digest)),
+            self._condemned.reprieve(layout.blob_condemned(target)),
+        )
+        try:
+            await self._driver.stat(layout.blob_data(target))
+        except PathNotFoundError:
+            return False
+        return await self._has_revision(name, digest)
+
+    async def _has_revision(self, name: RepositoryName, digest: Digest) -> bool:
+        return await read_link(self._driver, layout.revision_link(name, digest)) is not None
+
+    async def _check_references(self, name: RepositoryName, manifest: Manifest) -> None:
+        async def check(item: Descriptor) -> Digest | None:
+            return None if await self._is_there(name, manifest, item) else item.digest
+
+        # Each once, however often a manifest names it.
+        wanted = list(dict.fromkeys(manifest.references))
+        found = await each(check, wanted, at_once=self._settings.max_requests_in_flight)
+        missing = [str(digest) for digest in found if digest is not None]
+        missing_are = self._settings.missing_references
+        if missing_are is MissingReferences.ACCEPT or (
+            missing_are is MissingReferences.SPARSE_INDEXES and manifest.is_index
+        ):
+            return  # but what is there was claimed, so it stays
+        if missing:
+            raise RegistryError(
+                ErrorCode.MANIFEST_BLOB_UNKNOWN,
+                "the manifest names what is not in the repository",
+                {"digests": missing[:100]},
+            )
+
+    async def _is_there(self, name: RepositoryName, manifest: Manifest, item: Descriptor) -> bool:
+        if item.is_elsewhere:
+            return True
+        if manifest.is_index and await self._claim(name, item.digest):
+            return True
+        if item.is_manifest and manifest.is_index:
+            return False
+        # An index of something else than manifests, as caches of builds are, names blobs.
+        try:
+            await self._blobs.claim(name, item.digest)
+        except RegistryError:
+            return False
+        return True
+
+
+def _unknown(reference: Reference) -> RegistryError:
+    return RegistryError(
+        ErrorCode.MANIFEST_UNKNOWN, "manifest unknown to the repository", str(reference)
+    )

@@ -1,0 +1,298 @@
+"""Uploads: streams that grow request by request, and become blobs when their digest is right."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from azdriver import (
+    ConcurrentWriteError,
+    FileWriter,
+    PathNotFoundError,
+    StorageDriver,
+)
+from oci_registry import layout
+from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
+from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
+from oci_registry.settings import RegistrySettings
+from oci_registry.storage.blobs import BlobStore
+from oci_registry.storage.concurrency import KeyedLocks
+
+__all__ = ["OffsetError", "UploadStore"]
+
+
+class OffsetError(RegistryError):
+    """A chunk does not begin where the upload ends, or another request writes the upload."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.RANGE_INVALID, message)
+
+
+@dataclass(slots=True)
+class _Hashed:
+    """A hash of the first ``size`` bytes of an upload."""
+
+    algorithm: str
+    hasher: Hasher
+    size: int = 0
+
+    # Not while a stream is written whose end is not stored yet.
+    is_exact: bool = True
+
+    def update(self, chunk: bytes) -> None:
+        self.hasher.update(chunk)
+        self.size += len(chunk)
+
+
+class UploadStore:
+    """The uploads of all repositories.
+
+    What is known of an upload is in storage, so any instance can go on with it. Kept in memory
+    is only its hash; without it, what earlier requests wrote is read once, at the end.
+
+    The stream is made when the upload begins, and from then on is only appended to or deleted.
+    So a hash of its first bytes stays right, whatever other instances do.
+    """
+
+    def __init__(self, driver: StorageDriver, settings: RegistrySettings, blobs: BlobStore) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._blobs = blobs
+        self._locks = KeyedLocks()
+        self._hashed: OrderedDict[str, _Hashed] = OrderedDict()
+
+    async def start(self, name: RepositoryName, algorithm: str) -> str:
+        """Begin an upload; returns its identifier."""
+        identifier = str(uuid4())
+        async with self._driver.writer(layout.upload_data(name, identifier)) as writer:
+            await writer.commit()
+        started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        await self._driver.put_content(layout.upload_started(name, identifier), started.encode())
+        self._keep(identifier, _Hashed(algorithm, new_hasher(algorithm)))
+        return identifier
+
+    async def size(self, name: RepositoryName, identifier: str) -> int:
+        """How many bytes an upload has.
+
+        Raises:
+            RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
+        """
+        async with self._locks.holding(identifier):
+            await self._require(name, identifier)
+            path = layout.upload_data(name, identifier)
+            with _explained(identifier):
+                # Not ``stat``: a stream that shows when it is committed would be empty.
+                async with self._driver.writer(path, append=True) as writer:
+                    return writer.size
+
+    async def append(
+        self,
+        name: RepositoryName,
+        identifier: str,
+        body: AsyncIterator[bytes],
+        *,
+        offset: int | None = None,
+    ) -> int:
+        """Write a chunk at the end; returns the new size.
+
+        If the body is interrupted, what came of it is kept.
+
+        Args:
+            name: the repository.
+            identifier: the upload.
+            body: the chunk.
+            offset: where the client believes that the upload ends; None if it does not say.
+
+        Raises:
+            OffsetError: the upload ends elsewhere; nothing was read of ``body``.
+            RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
+        """
+        async with self._locks.holding(identifier):
+            await self._require(name, identifier)
+            # Kept again only if it is known to be of what was stored.
+            hashed = self._hashed.pop(identifier, None)
+            try:
+                with _explained(identifier):
+                    return await self._write(name, identifier, body, offset, hashed)
+            finally:
+                if hashed is not None and hashed.is_exact:
+                    self._keep(identifier, hashed)
+
+    async def finish(
+        self,
+        name: RepositoryName,
+        identifier: str,
+        digest: Digest,
+        body: AsyncIterator[bytes],
+        *,
+        offset: int | None = None,
+    ) -> None:
+        """Write the last chunk, verify the digest, and make the upload a blob.
+
+        Raises:
+            OffsetError: as ``append``.
+            RegistryError: ``BLOB_UPLOAD_UNKNOWN``; ``DIGEST_INVALID``, the upload is gone.
+        """
+        async with self._locks.holding(identifier):
+            await self._require(name, identifier)
+            hashed = self._hashed.pop(identifier, None)
+            if hashed is None or hashed.algorithm != digest.algorithm:
+                hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+            try:
+                with _explained(identifier):
+                    size = await self._write(name, identifier, body, offset, hashed, last=True)
+            except RegistryError:
+                if hashed.is_exact:
+                    self._keep(identifier, hashed)
+                raise
+            await self._publish(name, identifier, digest, hashed, size)
+
+    async def store(self, name: RepositoryName, digest: Digest, body: AsyncIterator[bytes]) -> None:
+        """Make a blob out of one body, without an upload that a client could go on with.
+
+        Raises:
+            RegistryError: ``DIGEST_INVALID``; nothing was stored.
+        """
+        identifier = str(uuid4())
+        path = layout.upload_data(name, identifier)
+        hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+        try:
+            async with self._driver.writer(path) as writer:
+                size = await self._copy(body, writer, hashed, last=True)
+            await self._publish(name, identifier, digest, hashed, size)
+        except BaseException:
+            await self._discard(name, identifier)
+            raise
+
+    async def cancel(self, name: RepositoryName, identifier: str) -> None:
+        """Throw an upload away.
+
+        Raises:
+            RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
+        """
+        async with self._locks.holding(identifier):
+            await self._require(name, identifier)
+            await self._discard(name, identifier)
+
+    async def _publish(
+        self, name: RepositoryName, identifier: str, digest: Digest, hashed: _Hashed, size: int
+    ) -> None:
+        """Make a stream that is whole a blob, if it has the digest; it is gone in either case."""
+        found = Digest(digest.algorithm, hashed.hasher.hexdigest())
+        if found != digest or hashed.size != size:
+            await self._discard(name, identifier)
+            raise RegistryError(
+                ErrorCode.DIGEST_INVALID,
+                "the content does not have this digest",
+                {"digest": str(digest), "content": str(found)},
+            )
+        await self._blobs.publish(name, digest, layout.upload_data(name, identifier), size)
+        await self._discard(name, identifier)
+
+    async def _write(
+        self,
+        name: RepositoryName,
+        identifier: str,
+        body: AsyncIterator[bytes],
+        offset: int | None,
+        hashed: _Hashed | None,
+        *,
+        last: bool = False,
+    ) -> int:
+        """Append a body; with ``last``, the stream is committed, and ``hashed`` is of all of it.
+
+        Otherwise ``hashed`` goes on if it has come to the end of what is there; else it stays
+        as it is, a hash of the beginning.
+        """
+        path = layout.upload_data(name, identifier)
+        async with self._driver.writer(path, append=True) as writer:
+            size = writer.size
+            if offset is not None and offset != size:
+                raise OffsetError(f"the chunk starts at {offset}, and the upload ends at {size}")
+            if not last or hashed is None or hashed.size >= size:
+                return await self._copy(body, writer, hashed, last=last)
+            # In block mode nothing can be read before a commit.
+            await writer.commit()
+        await self._catch_up(path, hashed, size)
+        async with self._driver.writer(path, append=True) as writer:
+            return await self._copy(body, writer, hashed, last=True)
+
+    async def _copy(
+        self,
+        body: AsyncIterator[bytes],
+        writer: FileWriter,
+        hashed: _Hashed | None,
+        *,
+        last: bool,
+    ) -> int:
+        """Write a body through; returns the size of the stream."""
+        limit = self._settings.max_upload_bytes
+        if hashed is not None and hashed.size != writer.size:
+            hashed = None
+        if hashed is not None:
+            hashed.is_exact = False
+        try:
+            async for chunk in body:
+                if limit is not None and writer.size + len(chunk) > limit:
+                    raise too_large(limit)
+                await writer.write(chunk)
+                if hashed is not None:
+                    hashed.update(chunk)
+        except BodyInterruptedError:
+            # The client is gone, and the driver is well: there is time to store what came.
+            await writer.close()
+            if hashed is not None:
+                hashed.is_exact = True
+            raise
+        if last:
+            await writer.commit()
+        else:
+            await writer.close()
+        if hashed is not None:
+            hashed.is_exact = True
+        return writer.size
+
+    async def _catch_up(self, path: str, hashed: _Hashed, size: int) -> None:
+        """Hash what earlier requests wrote, and nobody here has hashed."""
+        async with self._driver.reader(path, hashed.size, length=size - hashed.size) as reader:
+            async for chunk in reader:
+                hashed.update(chunk)
+
+    async def _require(self, name: RepositoryName, identifier: str) -> None:
+        try:
+            if str(UUID(identifier)) != identifier:
+                raise ValueError("not as this registry writes them")
+            await self._driver.stat(layout.upload_started(name, identifier))
+        except (ValueError, PathNotFoundError):
+            raise _unknown(identifier) from None
+
+    async def _discard(self, name: RepositoryName, identifier: str) -> None:
+        self._hashed.pop(identifier, None)
+        with suppress(PathNotFoundError):
+            await self._driver.delete(layout.upload(name, identifier))
+
+    def _keep(self, identifier: str, hashed: _Hashed) -> None:
+        self._hashed[identifier] = hashed
+        while len(self._hashed) > self._settings.max_hashers:
+            self._hashed.popitem(last=False)
+
+
+@contextmanager
+def _explained(identifier: str) -> Iterator[None]:
+    """What another instance may do to an upload, as the client is to see it."""
+    try:
+        yield
+    except ConcurrentWriteError:
+        raise OffsetError("another request writes this upload; ask for its status") from None
+    except PathNotFoundError:
+        raise _unknown(identifier) from None
+
+
+def _unknown(identifier: str) -> RegistryError:
+    return RegistryError(
+        ErrorCode.BLOB_UPLOAD_UNKNOWN, "blob upload unknown to the registry", identifier
+    )

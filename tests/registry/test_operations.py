@@ -1,0 +1,207 @@
+"""What who runs a registry relies on: health, limits, an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from azdriver import BackendError, ConfigurationError, MemoryDriver, StorageDriver
+from oci_registry.settings import RegistrySettings
+from oci_registry.web import make_app
+from oci_registry.web.serving import serving
+from oci_registry.web.traffic import TRAFFIC
+from registry_client import OpenRegistry, RegistryClient, sha256
+
+
+class Body:
+    """A body that is sent when the test says so."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def __call__(self) -> AsyncIterator[bytes]:
+        yield b"first "
+        self.started.set()
+        await self.goes_on.wait()
+        yield b"second"
+
+
+async def test_it_says_that_it_lives_and_is_ready(registry: RegistryClient) -> None:
+    assert (await registry.ask("GET", "/healthz", status=200)).json == {"status": "live"}
+    assert (await registry.ask("GET", "/readyz", status=200)).json == {"status": "ready"}
+    assert (await registry.ask("HEAD", "/readyz", status=200)).body == b""
+
+
+class BrokenDriver(MemoryDriver):
+    async def _list(self, path: Any) -> Any:
+        raise BackendError(self.name, path, "the storage is away")
+
+
+async def test_it_is_not_ready_when_the_storage_is_away() -> None:
+    async with AsyncExitStack() as stack:
+        driver = await stack.enter_async_context(BrokenDriver())
+        app = make_app(driver)
+        url = await stack.enter_async_context(
+            serving(app, host="127.0.0.1", port=0, shutdown_seconds=1)
+        )
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        registry = RegistryClient(session, URL(url))
+        await registry.ask("GET", "/healthz", status=200)
+        answer = await registry.ask("GET", "/readyz", status=503)
+        assert answer.json == {"status": "storage does not answer"}
+
+
+async def test_too_many_requests_are_refused(storage: StorageDriver) -> None:
+    app = make_app(storage, RegistrySettings(max_concurrent_requests=1))
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        registry = RegistryClient(session, server.make_url("/"))
+        location, body = await registry.start("a"), Body()
+        push = asyncio.create_task(registry.ask("PATCH", location, body(), status=202))
+        await _wait_for_request(app)
+        answer = await registry.ask("GET", "/v2/", status=429)
+        assert answer.code == "TOOMANYREQUESTS"
+        assert answer.headers["Retry-After"] == "1"
+        await registry.ask("GET", "/readyz", status=200)
+        body.goes_on.set()
+        await push
+        await registry.ask("GET", "/v2/", status=200)
+
+
+async def test_a_blob_has_a_limit(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(RegistrySettings(max_upload_bytes=10))
+
+    async def chunked(content: bytes) -> AsyncIterator[bytes]:
+        yield content
+
+    await registry.push_blob("a", b"0123456789")
+    for content in (b"0123456789a", chunked(b"0123456789a")):
+        digest = sha256(b"0123456789a")
+        path = f"/v2/a/blobs/uploads/?digest={digest}"
+        answer = await registry.ask("POST", path, content, status=413)
+        assert (answer.code, answer.json["errors"][0]["detail"]) == ("SIZE_INVALID", {"limit": 10})
+        await registry.ask("HEAD", f"/v2/a/blobs/{digest}", status=404)
+    location = await registry.start("a")
+    location = (await registry.ask("PATCH", location, b"012345", status=202)).location
+    await registry.ask("PATCH", location, b"6789a", status=413)
+    await registry.ask("PATCH", location, chunked(b"6789a"), status=413)
+    # What was there is still there.
+    assert (await registry.ask("GET", location, status=204)).headers["Range"] == "0-5"
+    await registry.ask("PUT", f"{location}?digest={sha256(b'0123456789')}", b"6789", status=201)
+
+
+async def test_a_client_that_sends_nothing_is_told_so(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(RegistrySettings(body_idle_seconds=0.1))
+    location, body = await registry.start("a"), Body()
+    answer = await registry.ask("PATCH", location, body(), status=408)
+    assert answer.code == "BLOB_UPLOAD_INVALID"
+    assert (await registry.ask("GET", location, status=204)).headers["Range"] == "0-5"
+
+
+async def test_a_client_that_takes_nothing_is_cut(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(RegistrySettings(body_idle_seconds=0.2))
+    # More than what sockets hold.
+    digest = await registry.push_blob("a", bytes(24 * 1024 * 1024))
+    assert registry.base.host is not None
+    reader, writer = await asyncio.open_connection(
+        registry.base.host, registry.base.port, limit=1024
+    )
+    try:
+        request = f"GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n"
+        writer.write(request.encode())
+        assert b"200" in await reader.readline()
+        await asyncio.sleep(0.5)
+        received = 0
+        with pytest.raises(ConnectionResetError):
+            while chunk := await reader.read(65536):
+                received += len(chunk)
+            raise ConnectionResetError  # the end came early, without one
+        assert received < 24 * 1024 * 1024
+    finally:
+        writer.close()
+
+
+async def test_a_request_has_a_limit_of_time(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(RegistrySettings(request_seconds=0.2))
+    location, body = await registry.start("a"), Body()
+    answer = await registry.ask("PATCH", location, body(), status=408)
+    assert answer.code == "UNAVAILABLE"
+    assert (await registry.ask("GET", location, status=204)).headers["Range"] == "0-5"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("max_upload_bytes", -1),
+        ("max_concurrent_requests", 0),
+        ("body_idle_seconds", 0.0),
+        ("request_seconds", 0.0),
+    ],
+)
+def test_limits_are_checked(setting: str, value: float) -> None:
+    options: dict[str, Any] = {setting: value}
+    with pytest.raises(ConfigurationError, match=setting):
+        RegistrySettings(**options)
+
+
+async def _wait_for_request(app: web.Application) -> None:
+    while not app[TRAFFIC].count:  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.001)
+
+
+async def test_requests_are_finished_at_the_end(storage: StorageDriver) -> None:
+    body, app = Body(), make_app(storage)
+    async with aiohttp.ClientSession() as session:
+        async with AsyncExitStack() as stack:
+            url = await stack.enter_async_context(
+                serving(app, host="127.0.0.1", port=0, shutdown_seconds=60)
+            )
+            registry = RegistryClient(session, URL(url))
+            await registry.ask("GET", "/v2/", status=200)  # leaves an idle connection
+            content = b"first second"
+            path = f"/v2/a/blobs/uploads/?digest={sha256(content)}"
+            push = asyncio.create_task(registry.ask("POST", path, body(), status=201))
+            await body.started.wait()
+            await _wait_for_request(app)
+            end = asyncio.create_task(stack.pop_all().aclose())
+            while True:
+                try:
+                    _, writer = await asyncio.open_connection(
+                        registry.base.host, registry.base.port
+                    )
+                    writer.close()
+                    await asyncio.sleep(0)
+                except ConnectionError:
+                    break
+            assert not end.done()
+            body.goes_on.set()
+            answer = await push
+            assert answer.headers["Connection"] == "close"
+            await end
+        assert await storage.list("/docker/registry/v2/blobs/sha256")
+
+
+async def test_requests_that_take_too_long_are_cut_at_the_end(storage: StorageDriver) -> None:
+    body, app = Body(), make_app(storage)
+    async with aiohttp.ClientSession() as session:
+        async with serving(app, host="127.0.0.1", port=0, shutdown_seconds=0.1) as url:
+            registry = RegistryClient(session, URL(url))
+            location = await registry.start("a")
+            push = asyncio.create_task(registry.ask("PATCH", location, body()))
+            await body.started.wait()
+            await _wait_for_request(app)
+        with pytest.raises(aiohttp.ClientError):
+            await push
+    async with storage.writer(
+        f"/docker/registry/v2/repositories/a/_uploads/{location.rpartition('/')[2]}/data",
+        append=True,
+    ) as writer:
+        assert writer.size == 6
