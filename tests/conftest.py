@@ -20,6 +20,7 @@ import aiohttp
 import pytest
 from anyio.from_thread import start_blocking_portal
 from azure.storage.blob import ContainerSasPermissions, generate_container_sas
+from azure.storage.blob.aio import ContainerClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -76,6 +77,16 @@ def azurite_server() -> Iterator[AzuriteServer]:
 def container() -> str:
     """The name of a container that no other test uses."""
     return f"test-{uuid4().hex}"
+
+
+@pytest.fixture
+async def sdk(azurite_server: AzuriteServer, container: str) -> AsyncIterator[ContainerClient]:
+    """The container, made by the SDK itself and used past the driver."""
+    async with ContainerClient.from_connection_string(
+        azurite_server.connection_string, container
+    ) as client:
+        await client.create_container()
+        yield client
 
 
 @pytest.fixture

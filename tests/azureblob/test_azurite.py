@@ -46,15 +46,6 @@ def old_server() -> Iterator[AzuriteServer]:
 
 
 @pytest.fixture
-async def sdk(azurite_server: AzuriteServer, container: str) -> AsyncIterator[ContainerClient]:
-    async with ContainerClient.from_connection_string(
-        azurite_server.connection_string, container
-    ) as client:
-        await client.create_container()
-        yield client
-
-
-@pytest.fixture
 async def old_sdk(old_server: AzuriteServer, container: str) -> AsyncIterator[ContainerClient]:
     async with ContainerClient.from_connection_string(
         old_server.connection_string, container

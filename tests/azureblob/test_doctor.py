@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -30,16 +30,6 @@ from azdriver.testing.tokens import LocalCredential
 
 REGISTRY = "docker/registry/v2"
 QUICK = RetrySettings(retries=0, first_delay_seconds=0.01)
-
-
-@pytest.fixture
-async def sdk(azurite_server: AzuriteServer, container: str) -> AsyncIterator[ContainerClient]:
-    """The container by the SDK itself."""
-    async with ContainerClient.from_connection_string(
-        azurite_server.connection_string, container
-    ) as client:
-        await client.create_container()
-        yield client
 
 
 @pytest.fixture

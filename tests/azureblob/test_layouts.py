@@ -41,16 +41,6 @@ LAYOUTS = [
 PAIRS = [(LAYOUTS[0], LAYOUTS[3]), (LAYOUTS[1], LAYOUTS[4]), (LAYOUTS[1], LAYOUTS[3])]
 
 
-@pytest.fixture
-async def sdk(azurite_server: AzuriteServer, container: str) -> AsyncIterator[ContainerClient]:
-    """The container by the SDK itself, past the driver."""
-    async with ContainerClient.from_connection_string(
-        azurite_server.connection_string, container
-    ) as client:
-        await client.create_container()
-        yield client
-
-
 @pytest.fixture(params=LAYOUTS, ids=lambda layout: repr(layout.base))
 def layout(request: pytest.FixtureRequest) -> Layout:
     assert isinstance(request.param, Layout)

@@ -18,7 +18,7 @@ import pytest
 
 from azdriver.testing.azurite import AzuriteServer
 from registry_client import IMAGE, Answer, RegistryClient, descriptor, sha256
-from registry_process import registry_url, start_registry
+from registry_processes import registry_url, start_registry
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
 

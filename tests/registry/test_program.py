@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import os
 import signal
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,28 +12,10 @@ import aiohttp
 import bcrypt
 import pytest
 
-import azdriver
-import oci_registry
 from azdriver import StorageDriver
 from azdriver.testing.azurite import AzuriteServer
 from registry_client import RegistryClient, sha256
-from registry_process import registry_url, start_registry
-
-
-async def _start(
-    *arguments: str, environment: Mapping[str, str] | None = None
-) -> asyncio.subprocess.Process:
-    places = (Path(azdriver.__file__).parents[1], Path(oci_registry.__file__).parents[1])
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "oci_registry", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, places)),
-            **(environment or {}),
-        },
-    )
+from registry_processes import registry_url, start_registry
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -57,7 +36,7 @@ async def test_users_of_a_file_come_in(tmp_path: Path) -> None:
     users = tmp_path / "users"
     hashed = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
     users.write_text(f"ann:{hashed}\n", "utf-8")
-    process = await _start(
+    process = await start_registry(
         "serve", "--url", "memory:", "--port", "0", "--htpasswd", str(users), "--max-requests", "3"
     )
     url = await registry_url(process)
@@ -92,12 +71,12 @@ async def test_garbage_is_collected_by_a_command(
     command = ("garbage-collect", "--grace-hours", str(1 / 3600))
     result = "1 blobs of 7 bytes, 0 uploads; 0 came into use meanwhile\n"
     for options, said in ((("--dry-run",), "would delete"), ((), "deleted")):
-        process = await _start(*command, *options, environment=place)
+        process = await start_registry(*command, *options, environment=place)
         output, errors = await process.communicate()
         assert process.returncode == 0, errors
         assert output.decode() == f"{said}: 0 manifests without a tag, {result}"
         assert b"1 blobs are garbage\n" in errors
-    process = await _start(*command, "--quiet", environment=place)
+    process = await start_registry(*command, "--quiet", environment=place)
     assert b" 0 blobs " in (await process.communicate())[0]
     await registry.ask("GET", f"/v2/a/manifests/{kept}", status=200)
     await registry.ask("HEAD", f"/v2/a/blobs/{sha256(b'garbage')}", status=404)
@@ -122,7 +101,7 @@ def driver_url(blob_endpoint: str, container: str) -> str:
     ],
 )
 async def test_wrong_options_are_named(arguments: list[str], reason: str) -> None:
-    process = await _start(*arguments, environment={"AZDRIVER_URL": ""})
+    process = await start_registry(*arguments, environment={"AZDRIVER_URL": ""})
     output, errors = await process.communicate()
     assert (process.returncode, output) == (2, b"")
     assert reason in errors.decode()

@@ -13,10 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from yarl import URL
+
 import azdriver
 import oci_registry
 
-__all__ = ["DOCKER_REGISTRY", "RunningRegistry", "docker_registry", "oci_registry_process"]
+__all__ = [
+    "DOCKER_REGISTRY",
+    "RunningRegistry",
+    "docker_registry",
+    "oci_registry_process",
+    "registry_url",
+    "start_registry",
+]
 
 DOCKER_REGISTRY: Final = shutil.which("docker-registry")
 _GRACE_SECONDS = 20
@@ -53,23 +62,40 @@ class RunningRegistry:
         return int(found[1]) * 1024
 
 
+async def start_registry(
+    *arguments: str, environment: Mapping[str, str] | None = None
+) -> asyncio.subprocess.Process:
+    """Start ``python -m oci_registry`` with these arguments; it is the caller's to end."""
+    places = (Path(azdriver.__file__).parents[1], Path(oci_registry.__file__).parents[1])
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "oci_registry", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, places)),
+            **(environment or {}),
+        },
+    )
+
+
+async def registry_url(process: asyncio.subprocess.Process) -> URL:
+    """Where it serves, as soon as it does."""
+    assert process.stdout is not None
+    line = (await process.stdout.readline()).decode()
+    if not line.startswith("serving on "):
+        _, errors = await process.communicate()
+        raise AssertionError(f"the registry did not start: {line}{errors.decode()}")
+    return URL(line.removeprefix("serving on ").strip())
+
+
 @asynccontextmanager
 async def oci_registry_process(
     url: str, *options: str, environment: Mapping[str, str] | None = None
 ) -> AsyncGenerator[RunningRegistry]:
     """``python -m oci_registry serve`` on a free port; it is to end well on SIGTERM."""
-    places = (Path(azdriver.__file__).parents[1], Path(oci_registry.__file__).parents[1])
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "oci_registry", "serve"),
-        *("--url", url, "--port", "0", *options),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={
-            **os.environ,
-            **(environment or {}),
-            "PYTHONPATH": os.pathsep.join(map(str, places)),
-        },
-    )
+    arguments = ("serve", "--url", url, "--port", "0", *options)
+    process = await start_registry(*arguments, environment=environment)
     async with _stopped_in_the_end(process) as errors:
         assert process.stdout is not None
         line = (await process.stdout.readline()).decode()
