@@ -71,7 +71,9 @@ def open_driver(
     if _is_azure(target):
         from azdriver.azureblob import AzureBlobDriver
 
-        return AzureBlobDriver(replace(azure_options(settings), create_container=creates))
+        options = azure_options(settings)
+        may_create = creates and options.create_container
+        return AzureBlobDriver(replace(options, create_container=may_create))
     if isinstance(target, str):
         return azdriver.from_url(target)
     name, parameters = target

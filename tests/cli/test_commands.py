@@ -280,6 +280,18 @@ def test_a_mistyped_container_is_not_created(
         assert ran.stderr == "azdriver: azure: parameter container: does not exist: mistyped\n"
 
 
+def test_put_creates_a_container_unless_told_otherwise(
+    cli: Cli, azurite_server: AzuriteServer, container: str
+) -> None:
+    url = f"azure://{azurite_server.account_name}/{container}-2"
+    url += f"?serviceurl={azurite_server.blob_endpoint}"
+    refused = cli("put", __file__, "/a", "--url", f"{url}&createcontainer=false")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(f"does not exist: {container}-2\n")
+    assert cli("put", __file__, "/a", "--url", url).returncode == 0
+    assert cli("ls", "--url", url).stdout == "/a\n"
+
+
 def test_bench_tells_the_requests_of_a_driver_that_counts_them(cli: Cli) -> None:
     ran = cli("bench", "-n", "3", "--json")
     requests = {
