@@ -17,7 +17,7 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.translate import is_missing
 
-__all__ = ["InventoryPage", "blob_type_of", "inventory", "look_at"]
+__all__ = ["InventoryPage", "blob_type_of", "inventory", "inventory_of_blobs", "look_at"]
 
 
 class InventoryPage(NamedTuple):
@@ -74,6 +74,33 @@ async def inventory(
             else:
                 blobs.append(item)
         yield InventoryPage(blobs, prefixes, not pages.continuation_token)
+
+
+async def inventory_of_blobs(
+    clients: Clients, prefix: str
+) -> AsyncGenerator[tuple[BlobProperties, bool], None]:
+    """The blobs of a listing, each with whether it has snapshots.
+
+    These are listed beside their blob: before it, but Azurite has them after it, too.
+
+    Raises:
+        AzureError: as :func:`inventory`.
+    """
+    blob: BlobProperties | None = None
+    name = ""
+    has_snapshots = False
+    async for page in inventory(clients, prefix, include=("metadata", "snapshots")):
+        for item in page.blobs:
+            if item.name != name:
+                if blob is not None:
+                    yield blob, has_snapshots
+                blob, name, has_snapshots = None, item.name, False
+            if item.snapshot:
+                has_snapshots = True
+            else:
+                blob = item
+    if blob is not None:
+        yield blob, has_snapshots
 
 
 async def look_at(clients: Clients, name: BlobName) -> BlobProperties | None:

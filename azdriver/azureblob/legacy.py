@@ -12,13 +12,33 @@ from typing import Final
 
 from azdriver.azureblob.blobs import WRITE_ID
 
-__all__ = ["MAX_CONTENT_BYTES", "REGISTRY", "is_legacy_content", "is_upload"]
+__all__ = [
+    "MAX_CONTENT_BYTES",
+    "MIGRATED",
+    "MIGRATED_STREAM",
+    "REGISTRY",
+    "is_legacy_content",
+    "is_own_stream",
+    "is_upload",
+]
 
 REGISTRY: Final = "docker/registry/v2/"
 """Where the tree of a container registry begins, below the root directory."""
 
 MAX_CONTENT_BYTES: Final = 4 * 1024 * 1024
 """The largest manifest that a registry takes, which is the largest of its contents."""
+
+MIGRATED: Final = "migrated"
+"""How the write id of a blob begins that was moved or converted, up to the first hyphen."""
+
+MIGRATED_STREAM: Final = "migrated_stream"
+"""The same, of what was a stream of azdriver's own before."""
+
+
+def is_own_stream(metadata: Mapping[str, str] | None) -> bool:
+    """Whether an append blob is a stream that azdriver wrote, moved since or not."""
+    write_id = (metadata or {}).get(WRITE_ID)
+    return write_id is not None and write_id.partition("-")[0] != MIGRATED
 
 
 def is_upload(path: str) -> bool:
@@ -45,4 +65,4 @@ def is_legacy_content(
     """
     if blob_type != "AppendBlob" or size > max_bytes or is_upload(path):
         return False
-    return WRITE_ID not in (metadata or {})
+    return not is_own_stream(metadata)

@@ -18,6 +18,7 @@ _BY_COMP: Final = {
     ("POST", "userdelegationkey"): "Get User Delegation Key",
     ("GET", "list"): "List Blobs",
     ("GET", "tags"): "Get Blob Tags",
+    ("PUT", "metadata"): "Set Blob Metadata",
 }
 _PROPERTIES_OF: Final = {
     "account": "Get Account Information",

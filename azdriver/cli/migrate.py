@@ -58,6 +58,11 @@ FEW_INCIDENTS = 10
     help="The largest append blob that is taken for a content.",
 )
 @click.option(
+    "--drop-superseded",
+    is_flag=True,
+    help="Delete earlier contents that a run has kept because another one was written meanwhile.",
+)
+@click.option(
     "-j",
     "--jobs",
     type=click.IntRange(1, 256),
@@ -74,6 +79,7 @@ def migrate(
     from_legacy: bool,
     convert: str,
     max_convert_size: int | None,
+    drop_superseded: bool,
     jobs: int,
     in_json: bool,
 ) -> None:
@@ -84,8 +90,8 @@ def migrate(
     to be given.
 
     It may be interrupted or killed at any point: the same command finishes it. Nothing is
-    overwritten, and nothing deleted but what was copied. What cannot be migrated is told and left;
-    the exit status is then 1.
+    overwritten but the outdated copies of a run that was killed, and nothing deleted but what was
+    copied. What cannot be migrated is told and left; the exit status is then 1.
     """
     current().when_interrupted = "the same command goes on"
     if not (dry_run or yes or is_terminal()):
@@ -99,6 +105,7 @@ def migrate(
             from_legacy=from_legacy,
             convert=convert,
             max_convert_size=max_convert_size,
+            drop_superseded=drop_superseded,
             jobs=jobs,
         )
     )
@@ -113,6 +120,7 @@ async def _migrate(
     from_legacy: bool,
     convert: str,
     max_convert_size: int | None,
+    drop_superseded: bool,
     jobs: int,
 ) -> None:
     options = azure_options(current())
@@ -123,6 +131,7 @@ async def _migrate(
         from_root_directory=options.root_directory if from_root is None else from_root,
         from_legacy_root_prefix=from_legacy,
         convert=cast(Literal["none", "contents", "all"], convert),
+        drop_superseded=drop_superseded,
         parallel=jobs,
         **limit,
     )
@@ -134,7 +143,7 @@ async def _migrate(
         _show_plan(plan, to_stdout=dry_run)
         if dry_run:
             return
-        if not (plan.moves or plan.conversions or plan.unfinished):
+        if not (plan.moves or plan.conversions or plan.unfinished or plan.drops):
             note("azdriver: nothing is to be migrated")
             return
         if not ask("Migrate?"):
@@ -169,10 +178,12 @@ def _show_plan(plan: MigrationPlan, *, to_stdout: bool) -> None:
         f"to move:       {plural(plan.moves, 'blob')}, {human_size(plan.move_bytes)}",
         f"to convert:    {plural(plan.conversions, 'blob')}, {human_size(plan.conversion_bytes)}",
         f"to finish:     {plural(plan.unfinished, 'blob')} of an earlier run",
+        f"to drop:       {plural(plan.drops, 'earlier content')}",
         f"to compare:    {plural(plan.to_compare, 'blob')} with what is at the new name",
         f"in place:      {plural(plan.in_place, 'blob')}",
         f"with a lease:  {plural(plan.leased, 'blob')}, which will be refused",
         f"conflicts:     {plural(plan.conflicts, 'blob')}",
+        f"cannot be:     {plural(plan.failed, 'blob')}",
         f"no paths:      {plural(plan.skipped, 'blob')}",
     ]
     click.echo("\n".join(lines), err=not to_stdout)
@@ -185,6 +196,7 @@ def _show_report(report: MigrationReport) -> None:
         f"converted:  {plural(report.converted, 'blob')}",
         f"bytes:      {human_size(report.migrated_bytes)}",
         f"finished:   {plural(report.finished, 'blob')} of an earlier run",
+        f"dropped:    {plural(report.dropped, 'earlier content')}",
         f"in place:   {plural(report.in_place, 'blob')}",
         f"gone:       {plural(report.gone, 'blob')}",
         f"conflicts:  {plural(report.conflicts, 'blob')}",

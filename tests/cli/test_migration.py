@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
+from azure.storage.blob.aio import ContainerClient
 
 from azdriver import AzureBlobDriver
+from azdriver.azureblob.connectionstring import options_from_connection_string
+from azdriver.azureblob.migration import migrate
 from azdriver.testing.azurite import AzuriteServer
+from azdriver.testing.faults import Fault, Faults, Send
 
 Cli = Callable[..., CompletedProcess[str]]
+Settings = Callable[..., dict[str, str]]
+
+
+class Crash(BaseException):
+    """What no code of ours catches."""
 
 
 @pytest.fixture
@@ -62,6 +72,55 @@ async def test_what_cannot_be_migrated_is_told(
     assert ran.stderr.startswith("azdriver: conflict: '/b' -> 'b': ")
     assert ran.stderr.count("\n") == 1
     assert await driver.get_content("/b") == b"another content"
+
+
+async def test_the_root_directory_now_is_that_of_the_url(
+    azurite_server: AzuriteServer, container: str, settings: Settings, cli: Cli
+) -> None:
+    """What moves is the layout, unless it is said where from."""
+    async with AzureBlobDriver.from_connection_string(
+        azurite_server.connection_string, container, root_directory="r", legacy_root_prefix=True
+    ) as old:
+        await old.put_content("/a", b"below r")
+    async with AzureBlobDriver.from_connection_string(
+        azurite_server.connection_string, container, legacy_root_prefix=True
+    ) as other:
+        await other.put_content("/b", b"elsewhere")
+    here = settings(rootdirectory="r")
+    assert json.loads(cli("migrate", "-y", "--json", **here).stdout)["moved"] == 1
+    assert cli("ls", "-R", **here).stdout == "/a\n"
+    assert cli("migrate", "-y", "--from-root", "", **here).returncode == 0
+    assert cli("ls", "-R", **here).stdout == "/a\n/b\n"
+
+
+async def test_an_earlier_content_that_was_kept_is_dropped_when_it_is_said(
+    azurite_server: AzuriteServer, container: str, cli: Cli
+) -> None:
+    async with ContainerClient.from_connection_string(
+        azurite_server.connection_string, container
+    ) as client:
+        blob = client.get_blob_client("a")
+        await blob.upload_blob(b"old", blob_type="AppendBlob")
+
+        async def crash(request: Any, send: Send) -> Any:
+            raise Crash
+
+        options = options_from_connection_string(azurite_server.connection_string, container)
+        with pytest.raises(BaseExceptionGroup):
+            await migrate(
+                options, wrap_transport=Faults(Fault("crash", crash, on="Copy Blob")).wrap
+            )
+        await blob.upload_blob(b"another", overwrite=True)
+    assert "to finish:     1 blob of" in cli("migrate", "-n").stdout
+    ran = cli("migrate", "--yes")
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
+    assert ran.stderr.startswith("azdriver: conflict: 'a' -> '~azdriver-migration/")
+    assert "conflicts:     1 blob\n" in cli("migrate", "-n").stdout
+    assert "to drop:       1 earlier content\n" in cli("migrate", "-n", "--drop-superseded").stdout
+    ran = cli("migrate", "--yes", "--drop-superseded")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "dropped:    1 earlier content\n" in ran.stdout
+    assert cli("cat", "/a").stdout == "another"
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["migrate", "--yes"]])

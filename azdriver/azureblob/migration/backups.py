@@ -4,6 +4,9 @@ The service has no request for that: what is there has to be deleted first. So t
 written as a block blob under a reserved name, the blob is deleted if it is still what was read,
 and the backup is copied to its name, within the service. Between the two a reader finds nothing.
 A process that is killed at any point leaves either the blob or a backup that says whose it is.
+
+A blob that others put there in between wins. The backup is kept, with a mark that it is never to
+be copied back, until a run is told to delete such ones.
 """
 
 from __future__ import annotations
@@ -12,13 +15,16 @@ import hashlib
 from contextlib import suppress
 from typing import Final
 
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobProperties
 
-from azdriver.azureblob.blobs import delete_if_unchanged
+from azdriver.azureblob.blobs import delete_if_unchanged, is_changed
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.copying import delete_source
 from azdriver.azureblob.inventory import blob_type_of, look_at
 from azdriver.azureblob.migration.content import (
+    begins_with,
     copy_blob,
     is_same_content,
     require_deletable,
@@ -29,18 +35,28 @@ from azdriver.azureblob.migration.content import (
 from azdriver.azureblob.migration.marks import Mark
 from azdriver.azureblob.migration.outcome import ATTEMPTS, Outcome
 from azdriver.azureblob.naming import BlobName
-from azdriver.errors import ConcurrentWriteError, PathNotFoundError
+from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
-__all__ = ["BACKUPS", "backup_name", "convert_in_place", "finish_backup", "name_of_backup"]
+__all__ = [
+    "BACKUPS",
+    "backup_name",
+    "backup_of",
+    "convert_in_place",
+    "finish_backup",
+    "is_superseded",
+    "name_of_backup",
+]
 
 BACKUPS: Final = "~azdriver-migration/"
 """What the names of backups start with: no path of any driver has the tilde, so none is shown."""
 
-# The metadata of a backup: whose it is, and when that blob was created, by which it is known
-# again. Not part of what is restored.
+# The metadata of a backup: whose it is, when that blob was created, by which it is known again,
+# and whether another content has taken its place. Not part of what is restored.
 _NAME: Final = "azdriver_migrated_name"
 _CREATED: Final = "azdriver_migrated_created"
+_SUPERSEDED: Final = "azdriver_migrated_superseded"
 
 MAX_STEPS: Final = 12  # four would do where nobody else is about
 
@@ -58,53 +74,87 @@ def name_of_backup(backup: BlobProperties) -> BlobName | None:
     return BlobName(name)
 
 
+def is_superseded(backup: BlobProperties) -> bool:
+    """Whether another content was found at the blob's name, so that this one never goes back."""
+    return _SUPERSEDED in (backup.metadata or {})
+
+
+async def backup_of(clients: Clients, path: StoragePath, name: BlobName) -> BlobProperties | None:
+    """The backup of a blob, if there is one.
+
+    Raises:
+        BackendError: a foreign blob has its name.
+    """
+    found = await look_at(clients, backup_name(name))
+    if found is not None and name_of_backup(found) != name:
+        reason = f"{found.name!r} is in the way: it is no backup of it"
+        raise BackendError(DRIVER_NAME, path, "migrate", reason=reason)
+    return found
+
+
 async def convert_in_place(clients: Clients, path: StoragePath, name: BlobName) -> Outcome:
     """Make a block blob of an append blob.
 
     Raises:
         AzureError, StorageDriverError: refused; nothing is lost.
     """
-    backup = backup_name(name)
     for attempt in range(ATTEMPTS):
         if attempt:
             await clients.retrier.pause(attempt - 1)
-        there = await look_at(clients, backup)
-        if there is not None:
-            # Of another process, or of an earlier run.
-            outcome = await finish_backup(clients, path, name, there)
-            if outcome != "changed":
-                return outcome
-            continue
-        found = await look_at(clients, name)
-        if found is None:
-            return "gone"
-        if blob_type_of(found) != "AppendBlob":
-            return "in place"
-        require_deletable(found)
-        metadata = {**found.metadata, _NAME: name, _CREATED: str(found.creation_time)}
-        with suppress(ConcurrentWriteError):  # the next look tells
-            write_id = Mark.of(found).write_id
-            await write_block_blob(clients, path, found, backup, write_id, metadata)
+        # Of another process, or of an earlier run.
+        outcome = await finish_backup(clients, path, name)
+        if outcome is None:
+            found = await look_at(clients, name)
+            if found is None:
+                return "gone"
+            if blob_type_of(found) != "AppendBlob":
+                return "in place"
+            require_deletable(found)
+            metadata = {**found.metadata, _NAME: name, _CREATED: str(found.creation_time)}
+            with suppress(ConcurrentWriteError):  # then there is another backup, or none
+                write_id = Mark.of(found).write_id
+                await write_block_blob(clients, path, found, backup_name(name), write_id, metadata)
+            outcome = await finish_backup(clients, path, name)
+        if outcome is not None and outcome != "changed":
+            return outcome
     return "changed"
 
 
 async def finish_backup(
-    clients: Clients, path: StoragePath, name: BlobName, backup: BlobProperties
-) -> Outcome:
+    clients: Clients, path: StoragePath, name: BlobName, *, drop_superseded: bool = False
+) -> Outcome | None:
     """Go on where a backup was written, in this process or in one that was killed since.
 
     Where nothing is at the blob's name, the backup goes there: any process may have deleted the
     blob for it. A blob that someone else deletes in this moment appears again.
 
+    Args:
+        clients: what to talk through.
+        path: for errors.
+        name: of the blob.
+        drop_superseded: whether a backup is deleted whose place another content has taken, as an
+            earlier run has found.
+
+    Returns:
+        None if there is no backup.
+
     Raises:
         AzureError, StorageDriverError: refused; the backup is kept.
     """
-    finish = _Finish(clients, path, name, backup)
+    backup = await backup_of(clients, path, name)
+    if backup is None:
+        return None
     for attempt in range(MAX_STEPS):
+        finish = _Finish(clients, path, name, backup)
         try:
+            if is_superseded(backup):
+                return await finish.drop_superseded() if drop_superseded else "conflict"
             outcome = await finish.step()
         except ConcurrentWriteError:
             outcome = None
+            backup = await backup_of(clients, path, name)
+            if backup is None:
+                return "gone"
         except PathNotFoundError:
             return "gone"  # the backup: another process has finished
         if outcome is not None:
@@ -124,8 +174,10 @@ class _Finish:
         self._path = path
         self._name = name
         self._backup = backup
-        self._mark = Mark.on(backup)
-        self._may_be_deleted = False  # by this process
+        self._backup_name = BlobName(backup.name)
+        mark = Mark.on(backup)
+        assert mark is not None  # as of every backup
+        self._mark = mark
 
     async def step(self) -> Outcome | None:
         """None to look again."""
@@ -144,8 +196,11 @@ class _Finish:
             return await self._delete(now)
         return await self._judge(now)
 
+    async def drop_superseded(self) -> Outcome:
+        await self._drop()
+        return "dropped"
+
     async def _restore(self) -> None:
-        assert self._mark is not None
         metadata = {k: v for k, v in self._backup.metadata.items() if k not in (_NAME, _CREATED)}
         await copy_blob(
             self._clients, self._path, self._backup, self._name, self._mark.write_id, metadata
@@ -157,25 +212,54 @@ class _Finish:
         if not await is_same_content(self._clients, self._path, now, self._backup):
             await self._drop()
             return "changed"
-        deleted = await delete_if_unchanged(self._clients, self._name, now.etag)
-        self._may_be_deleted = self._may_be_deleted or deleted is not False
+        await delete_if_unchanged(self._clients, self._name, now.etag)
         return None
 
     async def _judge(self, now: BlobProperties) -> Outcome:
         """The blob as others went on with it; or another one, written since it was deleted."""
-        # The time of creation alone has whole seconds only. But what was gone came back by a copy
-        # or a put, as another type; or as a new stream, which does not begin as long as the old.
-        was_never_gone = (
-            not self._may_be_deleted
-            and str(now.creation_time) == (self._backup.metadata or {}).get(_CREATED)
-            and blob_type_of(now) == "AppendBlob"
-            and (now.size or 0) >= (self._backup.size or 0)
-        )
-        if was_never_gone or await is_same_content(self._clients, self._path, now, self._backup):
+        if self._was_never_gone(now) or await begins_with(
+            self._clients, self._path, now, self._backup
+        ):
             await self._drop()
             return "changed" if blob_type_of(now) == "AppendBlob" else "in place"
+        await self._supersede()
         return "conflict"
 
+    def _was_never_gone(self, now: BlobProperties) -> bool:
+        """It is deleted after the backup was written, so that what comes then was created later.
+
+        Times of creation have whole seconds only: in the backup's own second they say nothing.
+        """
+        return (
+            str(now.creation_time) == self._backup.metadata.get(_CREATED)
+            and now.creation_time < self._backup.creation_time
+        )
+
+    async def _supersede(self) -> None:
+        """From now on it is not copied back, even if the other content is deleted.
+
+        Raises:
+            ConcurrentWriteError: the backup is another version by now, or gone.
+        """
+        blob = self._clients.blob(self._backup_name)
+
+        async def send() -> bool:
+            try:
+                await blob.set_blob_metadata(
+                    {**self._backup.metadata, _SUPERSEDED: "true"},
+                    etag=self._backup.etag,
+                    match_condition=MatchConditions.IfNotModified,
+                )
+            except HttpResponseError as error:
+                if not is_changed(error):
+                    raise
+                raise ConcurrentWriteError(DRIVER_NAME, self._path, "its backup changed") from error
+            return True
+
+        async def look() -> bool | None:
+            return None  # again: what it has done already refuses it, and the next step tells
+
+        await self._clients.retrier.settle(send, look)
+
     async def _drop(self) -> None:
-        backup = BlobName(self._backup.name)
-        await delete_source(self._clients, self._path, backup, self._backup.etag)
+        await delete_source(self._clients, self._path, self._backup_name, self._backup.etag)

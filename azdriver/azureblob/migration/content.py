@@ -28,6 +28,7 @@ from azdriver.errors import BackendError, ConcurrentWriteError, PreconditionFail
 from azdriver.paths import StoragePath
 
 __all__ = [
+    "begins_with",
     "copy_blob",
     "is_same_content",
     "require_deletable",
@@ -210,11 +211,12 @@ async def _commit(
 
 
 async def _blocks(
-    clients: Clients, path: StoragePath, blob: BlobProperties
+    clients: Clients, path: StoragePath, blob: BlobProperties, size: int | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The content of the version that was seen, in blocks."""
-    for first in range(0, blob.size, BLOCK_BYTES):
-        end = min(first + BLOCK_BYTES, blob.size)
+    """The content of the version that was seen, in blocks; or so many bytes of it."""
+    size = blob.size if size is None else size
+    for first in range(0, size, BLOCK_BYTES):
+        end = min(first + BLOCK_BYTES, size)
         download = RangeDownload(
             clients, path, BlobName(blob.name), first=first, end=end, etag=blob.etag
         )
@@ -227,9 +229,11 @@ async def _blocks(
         yield b"".join(chunks)
 
 
-async def _sha256(clients: Clients, path: StoragePath, blob: BlobProperties) -> bytes:
+async def _sha256(
+    clients: Clients, path: StoragePath, blob: BlobProperties, size: int | None = None
+) -> bytes:
     digest = hashlib.sha256()
-    blocks = _blocks(clients, path, blob)
+    blocks = _blocks(clients, path, blob, size)
     async with aclosing(blocks):
         async for block in blocks:
             digest.update(block)
@@ -247,6 +251,15 @@ async def is_same_content(
         return False
     # Not by the MD5s alone: a client may have set them to anything.
     return await _sha256(clients, path, one) == await _sha256(clients, path, other)
+
+
+async def begins_with(
+    clients: Clients, path: StoragePath, blob: BlobProperties, start: BlobProperties
+) -> bool:
+    """Whether a blob, as it was seen, has another's bytes at its beginning, or just these."""
+    if blob.size <= start.size:
+        return await is_same_content(clients, path, blob, start)
+    return await _sha256(clients, path, blob, start.size) == await _sha256(clients, path, start)
 
 
 async def _tags_of(clients: Clients, blob: BlobProperties) -> dict[str, str]:

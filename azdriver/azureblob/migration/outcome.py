@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 __all__ = ["ATTEMPTS", "Outcome"]
 
-Outcome: TypeAlias = Literal["done", "gone", "in place", "conflict", "changed"]
+Outcome: TypeAlias = Literal["done", "gone", "in place", "conflict", "changed", "dropped"]
 
 ATTEMPTS: Final = 4
 """On a blob that others keep writing; then it is left for another run."""

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import NamedTuple
 
 import aiohttp
 from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.client import Clients, WrapTransport
-from azdriver.azureblob.inventory import blob_type_of, inventory
-from azdriver.azureblob.migration.backups import BACKUPS
+from azdriver.azureblob.inventory import blob_type_of, inventory, inventory_of_blobs
+from azdriver.azureblob.migration.backups import BACKUPS, is_superseded, name_of_backup
 from azdriver.azureblob.migration.marks import Mark
-from azdriver.azureblob.migration.report import COUNTS, MAX_INCIDENTS, Incident, Kind, MigrationPlan
+from azdriver.azureblob.migration.report import (
+    COUNTS,
+    HAS_SNAPSHOTS,
+    MAX_INCIDENTS,
+    NO_BACKUP,
+    SUPERSEDED,
+    Incident,
+    Kind,
+    MigrationPlan,
+)
 from azdriver.azureblob.migration.routes import NoRoute, Route, Routes
 from azdriver.azureblob.migration.settings import MigrationSettings
 from azdriver.azureblob.options import AzureBlobOptions
@@ -50,6 +60,14 @@ async def plan_migration(
         await clients.close()
 
 
+class _Found(NamedTuple):
+    """A blob that a listing has."""
+
+    route: Route
+    blob: BlobProperties
+    has_snapshots: bool
+
+
 class _Planning:
     def __init__(
         self,
@@ -66,8 +84,7 @@ class _Planning:
         self._incidents: list[Incident] = []
 
     async def run(self) -> MigrationPlan:
-        async for page in inventory(self._clients, BACKUPS):
-            self._counts["unfinished"] += len(page.blobs)
+        await self._look_at_backups()
         routes = self._routes
         is_one = routes.source_prefix == routes.dest_prefix
         in_place = self._of_layout(routes.dest_prefix, moves=False)
@@ -76,43 +93,61 @@ class _Planning:
             # Both in the order of the paths, so that what meets at a name is found in passing.
             there = await anext(in_place, None)
             if not is_one:
-                async for route, blob in moving:
-                    while there is not None and there[0].path < route.path:
-                        self._stays(*there)
+                async for found in moving:
+                    while there is not None and there.route.path < found.route.path:
+                        self._stays(there)
                         there = await anext(in_place, None)
-                    is_there = there is not None and there[0].path == route.path
-                    self._moves(route, blob, there[1] if there is not None and is_there else None)
+                    is_there = there is not None and there.route.path == found.route.path
+                    self._moves(found, there.blob if there is not None and is_there else None)
             while there is not None:
-                self._stays(*there)
+                self._stays(there)
                 there = await anext(in_place, None)
         return MigrationPlan(**self._counts, incidents=tuple(self._incidents))
 
-    async def _of_layout(
-        self, prefix: str, *, moves: bool
-    ) -> AsyncGenerator[tuple[Route, BlobProperties], None]:
-        async for page in inventory(self._clients, prefix):
-            for blob in page.blobs:
+    async def _look_at_backups(self) -> None:
+        async for page in inventory(self._clients, BACKUPS):
+            for backup in page.blobs:
+                name = name_of_backup(backup)
+                if name is None:
+                    self._incident("skipped", backup.name, "", NO_BACKUP)
+                elif not is_superseded(backup):
+                    self._counts["unfinished"] += 1
+                elif self._settings.drop_superseded:
+                    self._counts["drops"] += 1
+                else:
+                    self._incident("conflict", name, backup.name, SUPERSEDED)
+
+    async def _of_layout(self, prefix: str, *, moves: bool) -> AsyncGenerator[_Found, None]:
+        blobs = inventory_of_blobs(self._clients, prefix)
+        async with aclosing(blobs):
+            async for blob, has_snapshots in blobs:
+                self._listed += 1
+                if self._progress is not None:
+                    self._progress(self._listed)
                 route = self._routes.of(blob.name)
                 if isinstance(route, Route):
                     if route.is_move is moves:
-                        yield route, blob
+                        yield _Found(route, blob, has_snapshots)
                 elif isinstance(route, NoRoute) and (
                     moves or self._routes.source_prefix == self._routes.dest_prefix
                 ):
-                    self._incident("skipped", blob.name, "", route.reason)
-            self._listed += len(page.blobs)
-            if self._progress is not None:
-                self._progress(self._listed)
+                    kind: Kind = "failed" if route.is_path else "skipped"
+                    self._incident(kind, blob.name, "", route.reason)
 
-    def _stays(self, route: Route, blob: BlobProperties) -> None:
-        if self._is_converted(route, blob):
-            self._counts["conversions"] += 1
-            self._counts["conversion_bytes"] += blob.size
-            self._counts["leased"] += blob.lease.state == "leased"
-        else:
+    def _stays(self, found: _Found) -> None:
+        if not self._is_converted(found):
             self._counts["in_place"] += 1
+        elif found.has_snapshots:
+            self._incident("failed", found.blob.name, "", HAS_SNAPSHOTS)
+        else:
+            self._converts(found.blob)
+            self._counts["leased"] += found.blob.lease.state == "leased"
 
-    def _moves(self, route: Route, blob: BlobProperties, there: BlobProperties | None) -> None:
+    def _moves(self, found: _Found, there: BlobProperties | None) -> None:
+        route, blob, has_snapshots = found
+        if has_snapshots:
+            self._incident("failed", blob.name, route.dest, HAS_SNAPSHOTS)
+            return
         if there is not None:
             mark = Mark.on(there)
             is_ours = mark is not None and mark.name == Mark.of(blob).name
@@ -127,12 +162,18 @@ class _Planning:
         self._counts["moves"] += 1
         self._counts["move_bytes"] += blob.size
         self._counts["leased"] += blob.lease.state == "leased"
-        if self._is_converted(route, blob):
-            self._counts["conversions"] += 1
-            self._counts["conversion_bytes"] += blob.size
+        if self._is_converted(found):
+            self._converts(blob)
 
-    def _is_converted(self, route: Route, blob: BlobProperties) -> bool:
-        return self._routes.is_converted(route.path, blob_type_of(blob), blob.size, blob.metadata)
+    def _is_converted(self, found: _Found) -> bool:
+        blob = found.blob
+        return self._routes.is_converted(
+            found.route.path, blob_type_of(blob), blob.size, blob.metadata
+        )
+
+    def _converts(self, blob: BlobProperties) -> None:
+        self._counts["conversions"] += 1
+        self._counts["conversion_bytes"] += blob.size
 
     def _incident(self, kind: Kind, name: str, dest: str, reason: str) -> None:
         self._counts[COUNTS[kind]] += 1

@@ -8,7 +8,7 @@ from azdriver.azureblob.blobs import delete_if_unchanged
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.copying import delete_source
 from azdriver.azureblob.inventory import blob_type_of, look_at
-from azdriver.azureblob.migration.backups import backup_name
+from azdriver.azureblob.migration.backups import backup_of, is_superseded
 from azdriver.azureblob.migration.content import (
     copy_blob,
     is_same_content,
@@ -88,7 +88,8 @@ class _Relocation:
         if there is None:
             # Nothing is there, or what is there is being converted: it is in its backup then, which
             # is written before the blob goes and dropped after it is back.
-            if await look_at(self._clients, backup_name(self._route.dest)) is not None:
+            backup = await backup_of(self._clients, self._route.path, self._route.dest)
+            if backup is not None and not is_superseded(backup):
                 return "changed"
             await self._write()
             there = await look_at(self._clients, self._route.dest)

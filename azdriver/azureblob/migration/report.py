@@ -8,7 +8,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
     "COUNTS",
+    "HAS_SNAPSHOTS",
     "MAX_INCIDENTS",
+    "NO_BACKUP",
+    "SUPERSEDED",
     "Incident",
     "Kind",
     "MigrationPlan",
@@ -29,6 +32,14 @@ COUNTS: Final[Mapping[Kind, str]] = {
 }
 """The attribute that counts each kind."""
 
+# Reasons that a plan gives as well as a report.
+HAS_SNAPSHOTS: Final = "it has snapshots"
+NO_BACKUP: Final = "it is no backup of a migration"
+SUPERSEDED: Final = (
+    "another content was written while it was converted; the earlier one is kept, until "
+    "drop_superseded deletes it"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
@@ -37,7 +48,8 @@ class Incident:
     Attributes:
         kind: ``conflict``: another content is at its new name, or was written while it was
             converted; ``changed``: others kept writing it, another run will do; ``failed``: the
-            service refused; ``skipped``: its name is that of no path.
+            service refused, or it has no name in the new layout; ``skipped``: its name is that of
+            no path.
         name: of the blob, as the service has it.
         dest: the name that it was to get, or of the backup that holds its earlier content.
         reason: why.
@@ -60,11 +72,13 @@ class MigrationPlan:
         conversion_bytes: of all of them; these go through this machine, twice.
         to_compare: moves onto a blob of the same size, whose content decides.
         unfinished: blobs that an earlier run was killed at.
+        drops: earlier contents to be deleted, that an earlier run has kept in a conflict.
         in_place: blobs that have today's form.
-        conflicts: moves onto another content.
+        conflicts: moves onto another content, and earlier contents that a run has kept.
+        failed: blobs that cannot be: with snapshots, or without a name in the new layout.
         skipped: blobs whose names are those of no path.
         leased: blobs to be migrated that have a lease, by which they will be refused.
-        incidents: the first of the conflicts and of the skipped.
+        incidents: the first of each kind.
     """
 
     moves: int = 0
@@ -73,8 +87,10 @@ class MigrationPlan:
     conversion_bytes: int = 0
     to_compare: int = 0
     unfinished: int = 0
+    drops: int = 0
     in_place: int = 0
     conflicts: int = 0
+    failed: int = 0
     skipped: int = 0
     leased: int = 0
     incidents: tuple[Incident, ...] = ()
@@ -114,6 +130,7 @@ class MigrationReport:
         converted: append blobs that became block blobs, those that moved as well included.
         migrated_bytes: of all of them.
         finished: blobs at which an earlier run was killed, and that this one finished.
+        dropped: earlier contents deleted, that an earlier run had kept in a conflict.
         in_place: blobs in today's form that were met; of those that this run has moved, some may
             be among them.
         gone: blobs that others moved or deleted meanwhile.
@@ -130,6 +147,7 @@ class MigrationReport:
     converted: int = 0
     migrated_bytes: int = 0
     finished: int = 0
+    dropped: int = 0
     in_place: int = 0
     gone: int = 0
     conflicts: int = 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Final, Literal, NamedTuple
 
 import aiohttp
 from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.client import Clients, WrapTransport
-from azdriver.azureblob.inventory import blob_type_of, inventory
+from azdriver.azureblob.inventory import blob_type_of, inventory, inventory_of_blobs
 from azdriver.azureblob.migration.backups import (
     BACKUPS,
     backup_name,
@@ -23,7 +24,10 @@ from azdriver.azureblob.migration.outcome import Outcome
 from azdriver.azureblob.migration.relocating import relocate
 from azdriver.azureblob.migration.report import (
     COUNTS,
+    HAS_SNAPSHOTS,
     MAX_INCIDENTS,
+    NO_BACKUP,
+    SUPERSEDED,
     Incident,
     Kind,
     MigrationProgress,
@@ -57,7 +61,8 @@ async def migrate(
 
     It may be killed, or cancelled, at any point; the next run finishes what this one began. It
     may run beside readers and writers, and beside another migration: nothing is deleted that is
-    not what was copied, nothing overwritten. A blob that becomes a block blob under its own name
+    not what was copied, and nothing overwritten but a copy that a killed run has left of an older
+    version, if nobody has written it since. A blob that becomes a block blob under its own name
     is gone for a moment. Writers of the old layout are best stopped: what they write meanwhile
     waits for another run, and an upload that moves cannot be gone on with under its old name.
 
@@ -141,22 +146,19 @@ class _Run:
             for backup in page.blobs:
                 name = name_of_backup(backup)
                 if name is None:
-                    self._left("skipped", backup.name, "", "it is no backup of a migration")
+                    self._left("skipped", backup.name, "", NO_BACKUP)
                 else:
                     await self._add(self._finish(name, backup))
 
     async def _list_blobs(self) -> None:
         for prefix in self._routes.prefixes():
-            with_snapshots = ""
-            async for page in inventory(self._clients, prefix, include=("metadata", "snapshots")):
-                for blob in page.blobs:
+            blobs = inventory_of_blobs(self._clients, prefix)
+            async with aclosing(blobs):
+                async for blob, has_snapshots in blobs:
                     if self._stopped is not None:
                         return
-                    if blob.snapshot:
-                        with_snapshots = blob.name  # they come before the blob itself
-                        continue
                     self._listed += 1
-                    await self._consider(blob, has_snapshots=blob.name == with_snapshots)
+                    await self._consider(blob, has_snapshots=has_snapshots)
 
     async def _consider(self, blob: BlobProperties, *, has_snapshots: bool) -> None:
         route = self._routes.of(blob.name)
@@ -172,14 +174,17 @@ class _Run:
             self._counts["in_place"] += 1
         elif has_snapshots:
             # The service would not delete it; to delete the snapshots is not ours to decide.
-            self._left("failed", route.source, route.dest, "it has snapshots")
+            self._left("failed", route.source, route.dest, HAS_SNAPSHOTS)
         else:
             await self._add(self._migration(route, blob.size, convert=convert))
 
     def _finish(self, name: BlobName, backup: BlobProperties) -> _Job:
         async def work() -> Outcome:
             # For errors; by the layout alone, which may be another one, it has no path.
-            return await finish_backup(self._clients, StoragePath(name), name, backup)
+            drop = self._settings.drop_superseded
+            path = StoragePath(name)
+            outcome = await finish_backup(self._clients, path, name, drop_superseded=drop)
+            return outcome or "gone"
 
         return _Job(name, backup.name, backup.size, "finish", True, work)
 
@@ -222,19 +227,14 @@ class _Run:
                 self._counts["migrated_bytes"] += job.size
             case "in place":
                 self._counts["in_place"] += 1
-            case "gone":
-                self._counts["gone"] += 1
+            case "gone" | "dropped":
+                self._counts[outcome] += 1
             case "changed":
                 self._left("changed", job.name, job.dest, "others keep writing it")
             case "conflict" if job.kind == "move":
                 self._left("conflict", job.name, job.dest, "another content is at its new name")
             case "conflict":
-                self._left(
-                    "conflict",
-                    job.name,
-                    job.dest,
-                    "it was written while it was converted; its earlier content is kept",
-                )
+                self._left("conflict", job.name, job.dest, SUPERSEDED)
 
     def _left(
         self,

@@ -31,6 +31,8 @@ class MigrationSettings:
             azdriver's own. ``"all"``: of any size, the streams as well, which nobody may go on
             with afterwards. ``"none"``. The uploads of a registry (``_uploads/…/data``) never do.
         max_convert_bytes: the largest that is taken for a content.
+        drop_superseded: whether the earlier contents are deleted that an earlier run has kept,
+            because another content was written while it converted them.
         parallel: how many blobs are worked on at once. Of one that is converted up to 8 MiB are
             in memory.
     """
@@ -39,17 +41,16 @@ class MigrationSettings:
     from_legacy_root_prefix: bool = True
     convert: Literal["none", "contents", "all"] = "contents"
     max_convert_bytes: int = MAX_CONTENT_BYTES
+    drop_superseded: bool = False
     parallel: int = 16
 
     def __post_init__(self) -> None:
         root = self.from_root_directory
         if not isinstance(root, str) or (root.strip("/") and not is_path("/" + root.strip("/"))):
             raise _wrong("from_root_directory", f"is not a path: {shown(root)}")
-        if not isinstance(self.from_legacy_root_prefix, bool):
-            raise _wrong(
-                "from_legacy_root_prefix",
-                f"is to be True or False, not {shown(self.from_legacy_root_prefix)}",
-            )
+        for switch in ("from_legacy_root_prefix", "drop_superseded"):
+            if not isinstance(getattr(self, switch), bool):
+                raise _wrong(switch, f"is to be True or False, not {shown(getattr(self, switch))}")
         if self.convert not in ("none", "contents", "all"):
             raise _wrong("convert", f"is 'none', 'contents' or 'all', not {shown(self.convert)}")
         if type(self.max_convert_bytes) is not int or self.max_convert_bytes < 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,12 +127,18 @@ async def test_a_name_that_would_be_migrated_again_is_left(raw: Raw, migrated: M
     report = await migrated(from_root_directory="r", from_legacy_root_prefix=False)
     assert set(await raw.contents()) == {"r/r/a", "b"}
     assert report.incidents[0].reason == "its new name would be one to be migrated again"
+    assert (report.failed, report.skipped, report.is_complete) == (1, 0, False)
 
 
-async def test_a_name_that_would_be_too_long_is_left(raw: Raw, migrated: Migrate) -> None:
+async def test_a_name_that_would_be_too_long_is_left(
+    raw: Raw, migrated: Migrate, options: AzureBlobOptions
+) -> None:
     name = "/" + "/".join(["x" * 99] * 10)
     await raw.put(name)
+    plan = await plan_migration(replace(options, root_directory="r" * 30))
+    assert (plan.failed, plan.skipped, plan.moves) == (1, 0, 0)
     report = await migrated(root_directory="r" * 30)
+    assert (report.failed, report.skipped, report.is_complete) == (1, 0, False)
     assert set(await raw.contents()) == {name}
     assert "characters as a blob name" in report.incidents[0].reason
 
@@ -392,6 +399,7 @@ async def test_the_plan_says_what_would_be_done_and_does_nothing(
         ("from_legacy_root_prefix", "yes"),
         ("convert", "some"),
         ("max_convert_bytes", -1),
+        ("drop_superseded", 1),
         ("parallel", 0),
         ("parallel", 257),
     ],
@@ -399,3 +407,32 @@ async def test_the_plan_says_what_would_be_done_and_does_nothing(
 def test_wrong_settings_are_named(parameter: str, value: object) -> None:
     with pytest.raises(ConfigurationError, match=f"parameter {parameter}:"):
         MigrationSettings(**{parameter: value})  # type: ignore[arg-type]
+
+
+async def test_what_was_moved_as_it_is_can_be_converted_later(raw: Raw, migrated: Migrate) -> None:
+    await raw.append("/content")
+    await raw.append("/stream", metadata={"azdriver_write_id": "a stream of today's"})
+    assert (await migrated(convert="none")).moved == 2
+    report = await migrated(convert="contents")
+    assert (report.converted, report.in_place) == (1, 1)
+    assert await raw.contents() == {"content": (BLOCK, b"content"), "stream": (APPEND, b"content")}
+    assert (await migrated(convert="all")).converted == 1
+
+
+async def test_the_plan_says_what_cannot_be(raw: Raw, options: AzureBlobOptions) -> None:
+    for name in ("/a", "b", "c"):
+        await raw.append(name)
+    await raw.put("d")
+    for name in ("/a", "b", "d"):
+        await raw.sdk.get_blob_client(name).create_snapshot()
+    plan = await plan_migration(options)
+    assert (plan.moves, plan.conversions, plan.in_place, plan.failed) == (0, 1, 1, 2)
+    assert {(i.kind, i.name, i.dest, i.reason) for i in plan.incidents} == {
+        ("failed", "/a", "a", "it has snapshots"),
+        ("failed", "b", "", "it has snapshots"),
+    }
+    for convert in ("none", "contents"):
+        report = await migrate(options, MigrationSettings(convert=convert))
+        assert report.moved == 0
+        assert not any(name == "a" for name in await raw.contents())
+    assert (report.converted, report.failed) == (1, 2)
