@@ -158,6 +158,19 @@ async def test_the_layout_is_compared_with_what_is_set(
     assert diagnosis.recommended == recommended
 
 
+async def test_of_several_registries_the_largest_is_recommended(
+    sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
+) -> None:
+    for name in ("a/{}/x", "m/{}/x", "m/{}/y", "m/{}/z", "z/{}/x", "z/{}/y"):
+        await sdk.upload_blob(name.format(REGISTRY), b"x")
+    diagnosis = await examine(options())
+    assert [layout.root_directory for layout in diagnosis.layouts] == ["m", "z", "a"]
+    assert diagnosis.recommended == {"rootdirectory": "m"}
+    assert advice(diagnosis, "root-directory-other") == "set rootdirectory: m"
+    # Any of them may be meant.
+    assert (await examine(options(root_directory="a"))).is_healthy
+
+
 async def test_what_stands_in_the_way_is_found(
     sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
 ) -> None:
@@ -203,6 +216,23 @@ async def test_a_sample_misses_no_layout_and_the_whole_no_blob(
     whole = await examine(options(), whole=True)
     assert whole.counts.is_whole
     assert whole.counts.blobs == 1053
+
+
+async def test_what_tells_most_is_in_every_sample(
+    options: Callable[..., AzureBlobOptions], plant: Callable[..., None], container: str
+) -> None:
+    """However many names come before: they fill the first page, and that of the directories."""
+    names = [f"-{number:04}/x" for number in range(1050)]
+    names += [f"/{REGISTRY}/x", f"{REGISTRY}/x", "~azdriver-migration/0"]
+    await asyncio.to_thread(plant, container, names)
+    sample = await examine(options())
+    assert not sample.counts.is_whole
+    assert sample.counts.blobs < 1050
+    assert sample.counts.backups == 1
+    assert {layout.legacy_root_prefix for layout in sample.layouts if layout.registry} == {
+        True,
+        False,
+    }
 
 
 async def test_a_container_that_is_missing_is_not_created(

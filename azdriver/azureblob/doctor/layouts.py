@@ -54,7 +54,7 @@ def about_layouts(
     # The largest first, as the layouts are.
     registries = [
         layout.root_directory
-        for layout in sorted(telling, key=lambda layout: -layout.blobs)
+        for layout in telling
         if layout.registry and layout.legacy_root_prefix == legacy
     ]
     if registries:
