@@ -135,7 +135,9 @@ async def test_a_registry_of_2016_is_known(
         ),
         (["a/b"], "other", False, "root-directory-other", {}),
         (["a/b"], "", False, "root-directory-possible", {}),
+        (["a/b", "c"], "other", False, "empty", {}),
         (["a/b", "/a/b"], "", False, "layouts-mixed", {}),
+        (["r/a", "/b"], "r", False, None, {}),
         ([f"{REGISTRY}/x", f"/{REGISTRY}/x"], "", False, "layouts-mixed", {}),
     ],
 )
@@ -223,16 +225,18 @@ async def test_what_tells_most_is_in_every_sample(
 ) -> None:
     """However many names come before: they fill the first page, and that of the directories."""
     names = [f"-{number:04}/x" for number in range(1050)]
-    names += [f"/{REGISTRY}/x", f"{REGISTRY}/x", "~azdriver-migration/0"]
+    names += [f"/{REGISTRY}/x", f"{REGISTRY}/x", "~azdriver-migration/0", "/y/app/x", "y/app/x"]
     await asyncio.to_thread(plant, container, names)
     sample = await examine(options())
     assert not sample.counts.is_whole
     assert sample.counts.blobs < 1050
     assert sample.counts.backups == 1
-    assert {layout.legacy_root_prefix for layout in sample.layouts if layout.registry} == {
-        True,
-        False,
-    }
+    both = {True, False}
+    assert {one.legacy_root_prefix for one in sample.layouts if one.registry} == both
+    # So is the root directory that is set, in both layouts.
+    sample = await examine(options(root_directory="y/app"))
+    found = {one.legacy_root_prefix for one in sample.layouts if one.root_directory == "y/app"}
+    assert found == both
 
 
 async def test_a_container_that_is_missing_is_not_created(

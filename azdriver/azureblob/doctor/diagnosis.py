@@ -35,12 +35,14 @@ class LayoutCount:
     """Blobs of one layout, among those that were looked at.
 
     Attributes:
-        root_directory: what their names start with, as the option has it.
+        root_directory: what their names start with, as the option has it; of blobs of no registry
+            it is the one that is set, or unknown and ``""``.
         legacy_root_prefix: whether there is a slash before it.
         registry: whether it is the tree of a container registry, by which the root directory is
             known for certain.
         blobs: how many.
         size_bytes: of all of them.
+        legacy_contents: how many of them are contents that an old driver wrote, most probably.
     """
 
     root_directory: str
@@ -48,6 +50,7 @@ class LayoutCount:
     registry: bool
     blobs: int
     size_bytes: int
+    legacy_contents: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

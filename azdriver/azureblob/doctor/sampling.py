@@ -38,14 +38,20 @@ class _Base(NamedTuple):
 class Sample:
     """Counts blobs as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, root_directory: str = "") -> None:
+        """
+        Args:
+            root_directory: the one that is set, by which blobs of no registry are told apart.
+        """
         self.is_whole = True
+        self._root = root_directory.strip("/")
         self.first: BlobProperties | None = None
         self._counts: Counter[str] = Counter()
         self._types: Counter[str] = Counter()
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
         self._bases: Counter[_Base] = Counter()
         self._bytes: Counter[_Base] = Counter()
+        self._contents: Counter[_Base] = Counter()
         self._tops: set[str] = set()
         self._seen: set[str] = set()
 
@@ -78,12 +84,13 @@ class Sample:
         self._counts["blobs"] += 1
         self._counts["size_bytes"] += blob.size
         self._types[kind] += 1
+        base = _base_of(blob.name, self._root)
         if kind == "AppendBlob":
             is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
             self._note("legacy_contents" if is_legacy else "streams", blob.name)
+            self._contents[base] += is_legacy
         if blob.lease.state == "leased":
             self._note("leased", blob.name)
-        base = _base_of(blob.name)
         self._bases[base] += 1
         self._bytes[base] += blob.size
         self._tops.add(blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else "")
@@ -123,16 +130,18 @@ class Sample:
                 registry=base.registry,
                 blobs=blobs,
                 size_bytes=self._bytes[base],
+                legacy_contents=self._contents[base],
             )
             for base, blobs in self._bases.most_common()
         )
 
 
-def _base_of(name: str) -> _Base:
+def _base_of(name: str, set_root: str) -> _Base:
     tree = _TREE.match(name)
     if tree is not None:
         return _Base(bool(tree[1]), tree[2].rstrip("/"), registry=True)
-    return _Base(name.startswith("/"), "", registry=False)
+    is_below = name.removeprefix("/").startswith(f"{set_root}/")
+    return _Base(name.startswith("/"), set_root if is_below else "", registry=False)
 
 
 def _is_uncommitted(blob: BlobProperties) -> bool:
@@ -142,7 +151,7 @@ def _is_uncommitted(blob: BlobProperties) -> bool:
 
 async def whole_container(clients: Clients) -> Sample:
     """Every blob: a request per 5,000."""
-    sample = Sample()
+    sample = Sample(clients.options.root_directory)
     async for page in inventory(clients, "", include=INCLUDE):
         for blob in page.blobs:
             sample.add(blob)
@@ -155,7 +164,8 @@ async def sample_blobs(clients: Clients) -> Sample:
     Not the first blobs of the container, which are of one layout alone: all names with a leading
     slash come before the others. At most some 60 requests.
     """
-    sample = Sample()
+    root = clients.options.root_directory.strip("/")
+    sample = Sample(root)
     await _add_first(clients, sample, "")
     if sample.is_whole:
         return sample
@@ -171,7 +181,7 @@ async def sample_blobs(clients: Clients) -> Sample:
     # The legacy root is one directory to the service; so are backups, which are counted too.
     directories.sort()
     # Those are looked into even where so many come before them that they are on a later page.
-    first = ("/", BACKUPS, "docker/")
+    first = ["/", BACKUPS, "docker/", *((f"/{root}/", f"{root}/") if root else ())]
     directories = [*first, *(name for name in directories if name not in first)]
     for directory in directories[:MAX_DIRECTORIES]:
         await _add_first(clients, sample, directory)
