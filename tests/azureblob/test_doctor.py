@@ -104,8 +104,9 @@ async def test_a_registry_of_2016_is_known(
     assert codes(diagnosis, "error") == ["layout-other"]
     assert diagnosis.recommended == {"legacyrootprefix": True}
     assert "azdriver migrate" in advice(diagnosis, "layout-other")
-    assert (diagnosis.counts.legacy_contents, diagnosis.counts.streams) == (3, 1)
+    assert (diagnosis.counts.legacy_contents, diagnosis.counts.streams) == (2, 2)
     assert diagnosis.counts.examples["streams"] == (
+        f"/{REGISTRY}/blobs/sha256/ab/abcd/data",
         f"/{REGISTRY}/repositories/alpine/_uploads/1/data",
     )
     (layout,) = diagnosis.layouts

@@ -64,7 +64,7 @@ class BlobCounts:
             of each directory at the top and of each part of a registry.
         types: how many of each type.
         legacy_contents: append blobs that are contents which an old driver wrote, most probably.
-        streams: the other append blobs.
+        streams: the other append blobs; the layers and manifests of a registry count as such.
         snapshots: of blobs.
         leased: blobs with a lease.
         uncommitted: blobs of which there are staged blocks only.
