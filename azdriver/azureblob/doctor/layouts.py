@@ -65,6 +65,12 @@ def about_layouts(
         of_root = [Finding("info", "empty", f"no blob was found{where}: any layout will do")]
     migration = to_migrate(ours, options, recommended)
     found = [_seen(layout, counts) for layout in layouts]
+    if counts.of_more_registries:
+        number = sum(layout.registry for layout in layouts)
+        blobs = some(counts.of_more_registries, "blob")
+        example = f"such as {counts.examples['of_more_registries'][0]!r}"
+        text = f"there are more than {number} registries: {blobs} of others, {example}"
+        found.append(Finding("info", "registries-many", text))
     if is_other:
         advice = to_set(recommended)
         if not legacy:

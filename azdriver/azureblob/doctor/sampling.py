@@ -20,6 +20,9 @@ __all__ = ["Sample", "sample_blobs", "whole_container"]
 MAX_DIRECTORIES: Final = 24
 """At the top, that are looked into; a registry's parts come in addition."""
 
+MAX_LAYOUTS: Final = 20
+"""That are told apart; of no registry, or in the set root directory, there may be four more."""
+
 PAGE_BLOBS: Final = 1000
 MAX_EXAMPLES: Final = 5
 INCLUDE: Final = ("metadata", "snapshots", "uncommittedblobs")
@@ -36,15 +39,22 @@ class _Base(NamedTuple):
 
 
 class Sample:
-    """Counts blobs as they come."""
+    """Counts blobs as they come.
 
-    def __init__(self, root_directory: str = "") -> None:
+    In a bounded memory, but for the names of a sample: a container may have millions of registries,
+    or of directories at the top.
+    """
+
+    def __init__(self, root_directory: str = "", *, max_layouts: int = MAX_LAYOUTS) -> None:
         """
         Args:
             root_directory: the one that is set, by which blobs of no registry are told apart.
+            max_layouts: how many are told apart, besides those of no registry and those with that
+                root directory.
         """
         self.is_whole = True
         self._root = root_directory.strip("/")
+        self._max_layouts = max_layouts
         self.first: BlobProperties | None = None
         self._counts: Counter[str] = Counter()
         self._types: Counter[str] = Counter()
@@ -52,7 +62,8 @@ class Sample:
         self._bases: Counter[_Base] = Counter()
         self._bytes: Counter[_Base] = Counter()
         self._contents: Counter[_Base] = Counter()
-        self._tops: set[str] = set()
+        self._top: str | None = None
+        self._are_tops_several = False
         self._seen: set[str] = set()
 
     def add(self, blob: BlobProperties, *, may_come_again: bool = False) -> None:
@@ -88,12 +99,20 @@ class Sample:
         if kind == "AppendBlob":
             is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
             self._note("legacy_contents" if is_legacy else "streams", blob.name)
-            self._contents[base] += is_legacy
+        else:
+            is_legacy = False
         if blob.lease.state == "leased":
             self._note("leased", blob.name)
-        self._bases[base] += 1
-        self._bytes[base] += blob.size
-        self._tops.add(blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else "")
+        top = blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else ""
+        self._are_tops_several |= self._top not in (None, top)
+        self._top = top
+        is_told = not base.registry or base.root == self._root or base in self._bases
+        if is_told or len(self._bases) < self._max_layouts:
+            self._bases[base] += 1
+            self._bytes[base] += blob.size
+            self._contents[base] += is_legacy
+        else:
+            self._note("of_more_registries", blob.name)
 
     def _note(self, what: str, name: str) -> None:
         self._counts[what] += 1
@@ -112,7 +131,7 @@ class Sample:
     @property
     def only_directory(self) -> str:
         """The one directory at the top that all names begin with; ``""`` if there are several."""
-        return next(iter(self._tops)) if len(self._tops) == 1 else ""
+        return "" if self._are_tops_several else self._top or ""
 
     def counts(self) -> BlobCounts:
         return BlobCounts(
