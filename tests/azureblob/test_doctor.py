@@ -23,6 +23,7 @@ from azdriver.azureblob import (
     SharedKey,
 )
 from azdriver.azureblob.doctor import Diagnosis, examine
+from azdriver.azureblob.migration.backups import backup_name
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.faults import CannedResponse, Fault, Faults, Send, answer, refuse
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
@@ -78,6 +79,12 @@ async def append(sdk: ContainerClient, name: str, content: bytes = b"x", **more:
     blob = sdk.get_blob_client(name)
     await blob.create_append_blob(**more)
     await blob.append_block(content)
+
+
+async def plant_backup(sdk: ContainerClient, name: str) -> None:
+    """As a migration leaves it that is killed when it has deleted the blob."""
+    metadata = {"azdriver_migrated_name": name, "azdriver_write_id": "migrated-name-etag-1"}
+    await sdk.upload_blob(backup_name(name), b"x", metadata=metadata)
 
 
 async def test_an_empty_container_is_healthy_and_left_as_it_is(
@@ -179,6 +186,7 @@ async def test_what_stands_in_the_way_is_found(
 ) -> None:
     for name in ("leased", "shot", "a b", "~azdriver-migration/0"):
         await sdk.upload_blob(name, b"x")
+    await plant_backup(sdk, "was/converted")
     await sdk.get_blob_client("leased").acquire_lease()
     await sdk.get_blob_client("shot").create_snapshot()
     await sdk.get_blob_client("begun").stage_block("AAAA", b"x")
@@ -190,6 +198,7 @@ async def test_what_stands_in_the_way_is_found(
     assert {"streams", "uncommitted", "no-paths"} <= set(codes(diagnosis, "info"))
     counts = diagnosis.counts
     assert (counts.blobs, counts.legacy_contents, counts.streams) == (4, 0, 1)
+    assert (counts.backups, counts.no_paths) == (1, 2)  # another's blob is no backup
     assert counts.types == {"BlockBlob": 2, "PageBlob": 1, "AppendBlob": 1}
 
 
@@ -222,12 +231,19 @@ async def test_a_sample_misses_no_layout_and_the_whole_no_blob(
 
 
 async def test_what_tells_most_is_in_every_sample(
-    options: Callable[..., AzureBlobOptions], plant: Callable[..., None], container: str
+    azurite_server: AzuriteServer,
+    options: Callable[..., AzureBlobOptions],
+    plant: Callable[..., None],
+    container: str,
 ) -> None:
     """However many names come before: they fill the first page, and that of the directories."""
     names = [f"-{number:04}/x" for number in range(1050)]
-    names += [f"/{REGISTRY}/x", f"{REGISTRY}/x", "~azdriver-migration/0", "/y/app/x", "y/app/x"]
+    names += [f"/{REGISTRY}/x", f"{REGISTRY}/x", "/y/app/x", "y/app/x"]
     await asyncio.to_thread(plant, container, names)
+    async with ContainerClient.from_connection_string(
+        azurite_server.connection_string, container
+    ) as sdk:
+        await plant_backup(sdk, "was/converted")
     sample = await examine(options())
     assert not sample.counts.is_whole
     assert sample.counts.blobs < 1050

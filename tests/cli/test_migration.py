@@ -188,7 +188,7 @@ async def test_the_root_directory_now_is_that_of_the_url(
 
 
 async def test_an_earlier_content_that_was_kept_is_dropped_when_it_is_said(
-    azurite_server: AzuriteServer, container: str, cli: Cli
+    azurite_server: AzuriteServer, container: str, settings: Settings, cli: Cli
 ) -> None:
     async with ContainerClient.from_connection_string(
         azurite_server.connection_string, container
@@ -211,7 +211,11 @@ async def test_an_earlier_content_that_was_kept_is_dropped_when_it_is_said(
     assert ran.stderr.startswith("azdriver: conflict: 'a' -> '~azdriver-migration/")
     assert "conflicts:     1 blob\n" in cli("migrate", "-n").stdout
     assert "to drop:       1 earlier content\n" in cli("migrate", "-n", "--drop-superseded").stdout
+    found = findings(cli, settings()["AZDRIVER_URL"])
+    assert "migration-unfinished" not in found
+    assert found["migration-superseded"].endswith("run 'azdriver migrate --drop-superseded'")
     ran = cli("migrate", "--yes", "--drop-superseded")
+    assert "migration-superseded" not in findings(cli, settings()["AZDRIVER_URL"])
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "dropped:    1 earlier content\n" in ran.stdout
     assert cli("cat", "/a").stdout == "another"

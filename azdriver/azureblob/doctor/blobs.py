@@ -76,6 +76,15 @@ def about_blobs(counts: BlobCounts, migration: Steps, conversion: Steps) -> Iter
             "only copy of a blob",
             f"{migration}, which puts them back first",
         )
+    if counts.superseded:
+        drop = migration._replace(commands=[f"{migration.commands[0]} --drop-superseded"])
+        yield Finding(
+            "warning",
+            "migration-superseded",
+            f"{some(counts.superseded, 'earlier content')} that a migration has kept, "
+            f"{such('superseded')}: others wrote the blob while it was converted",
+            f"look at each; to delete them all, {drop}",
+        )
     if conversion.legacy_contents:
         # There may be others, which a driver with these options does not overwrite.
         is_all = conversion.legacy_contents == counts.legacy_contents

@@ -70,6 +70,7 @@ class BlobCounts:
         uncommitted: blobs of which there are staged blocks only.
         no_paths: names that are those of no path in any layout.
         backups: what a migration that was killed left to the next one.
+        superseded: what a migration has kept of blobs that others wrote while it converted them.
         of_more_registries: blobs of registries beyond those that are told apart.
         examples: some of the names, by what they are examples of.
     """
@@ -85,6 +86,7 @@ class BlobCounts:
     uncommitted: int = 0
     no_paths: int = 0
     backups: int = 0
+    superseded: int = 0
     of_more_registries: int = 0
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 

@@ -12,7 +12,7 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.doctor.diagnosis import BlobCounts, LayoutCount
 from azdriver.azureblob.inventory import blob_type_of, inventory
 from azdriver.azureblob.legacy import REGISTRY, is_legacy_content
-from azdriver.azureblob.migration.backups import BACKUPS
+from azdriver.azureblob.migration.backups import BACKUPS, is_superseded, name_of_backup
 from azdriver.paths import is_path
 
 __all__ = ["Sample", "sample_blobs", "whole_container"]
@@ -77,11 +77,11 @@ class Sample:
             if key in self._seen:
                 return
             self._seen.add(key)
-        if blob.name.startswith(BACKUPS):
-            self._note("backups", blob.name)
-            return
         if blob.snapshot:
             self._note("snapshots", blob.name)
+            return
+        if name_of_backup(blob) is not None:
+            self._note("superseded" if is_superseded(blob) else "backups", blob.name)
             return
         path = blob.name if blob.name.startswith("/") else f"/{blob.name}"
         if not is_path(path):
