@@ -53,7 +53,7 @@ def about_layouts(
     registries = [
         layout.root_directory
         for layout in telling
-        if layout.registry and layout.legacy_root_prefix == (legacy is not is_other)
+        if layout.registry and layout.legacy_root_prefix == (legacy != is_other)
     ]
     of_root: list[Finding] = []
     if registries:

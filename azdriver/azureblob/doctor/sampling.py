@@ -96,16 +96,15 @@ class Sample:
         self._counts["size_bytes"] += blob.size
         self._types[kind] += 1
         base = _base_of(blob.name, self._root)
+        is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
         if kind == "AppendBlob":
-            is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
             self._note("legacy_contents" if is_legacy else "streams", blob.name)
-        else:
-            is_legacy = False
         if blob.lease.state == "leased":
             self._note("leased", blob.name)
         top = blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else ""
         self._are_tops_several |= self._top not in (None, top)
         self._top = top
+        # Of these there are four at most, or it is known already.
         is_told = not base.registry or base.root == self._root or base in self._bases
         if is_told or len(self._bases) < self._max_layouts:
             self._bases[base] += 1
