@@ -3,10 +3,15 @@
 Until 2016 the registry's driver wrote contents through its writer, so that they are append blobs.
 Drivers of today write contents as block blobs, and streams (in append mode) as append blobs still.
 Nothing on a blob says which it is; its path, its size and azdriver's own mark do.
+
+A registry's layers and manifests lie under their digests, and nothing tells the ones, which are
+streams, from the others, which are contents. None is ever overwritten by another content, which is
+when a content that is an append blob is missing for a moment: so all of them count as streams.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,6 +22,7 @@ __all__ = [
     "MIGRATED",
     "MIGRATED_STREAM",
     "REGISTRY",
+    "is_by_digest",
     "is_legacy_content",
     "is_own_stream",
     "is_upload",
@@ -46,6 +52,16 @@ def is_upload(path: str) -> bool:
     return f"/{REGISTRY}" in path and "/_uploads/" in path and path.endswith("/data")
 
 
+_BY_DIGEST: Final = re.compile(
+    rf"/{re.escape(REGISTRY)}blobs/[a-z0-9+._-]+/([0-9a-f]{{2}})/\1[0-9a-f]*/data\Z"
+)
+
+
+def is_by_digest(path: str) -> bool:
+    """Whether it is a layer or a manifest of a registry: the same bytes for ever."""
+    return _BY_DIGEST.search(path) is not None
+
+
 def is_legacy_content(
     path: str,
     blob_type: str,
@@ -56,6 +72,8 @@ def is_legacy_content(
 ) -> bool:
     """Whether a blob is most probably a content that an old driver wrote as an append blob.
 
+    Not if nothing overwrites it: see above.
+
     Args:
         path: of the blob.
         blob_type: as the service names it.
@@ -63,6 +81,6 @@ def is_legacy_content(
         metadata: of the blob; azdriver's own streams are known by it.
         max_bytes: what is larger is a stream.
     """
-    if blob_type != "AppendBlob" or size > max_bytes or is_upload(path):
+    if blob_type != "AppendBlob" or size > max_bytes or is_upload(path) or is_by_digest(path):
         return False
     return not is_own_stream(metadata)

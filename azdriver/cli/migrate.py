@@ -49,7 +49,8 @@ FEW_INCIDENTS = 10
     type=click.Choice(["none", "contents", "all"]),
     default="contents",
     show_default=True,
-    help="Which append blobs become block blobs: none, what old drivers wrote as contents, all.",
+    help="Which append blobs become block blobs: none, contents that old drivers wrote (but no "
+    "layers and manifests of a registry), all.",
 )
 @click.option(
     "--max-convert-size",

@@ -23,6 +23,7 @@ from azdriver.azureblob import (
     SharedKey,
 )
 from azdriver.azureblob.doctor import Diagnosis, examine
+from azdriver.azureblob.migration.backups import backup_name
 from azdriver.testing.azurite import AzuriteServer
 from azdriver.testing.faults import CannedResponse, Fault, Faults, Send, answer, refuse
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
@@ -80,6 +81,12 @@ async def append(sdk: ContainerClient, name: str, content: bytes = b"x", **more:
     await blob.append_block(content)
 
 
+async def plant_backup(sdk: ContainerClient, name: str) -> None:
+    """As a migration leaves it that is killed when it has deleted the blob."""
+    metadata = {"azdriver_migrated_name": name, "azdriver_write_id": "migrated-name-etag-1"}
+    await sdk.upload_blob(backup_name(name), b"x", metadata=metadata)
+
+
 async def test_an_empty_container_is_healthy_and_left_as_it_is(
     sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
 ) -> None:
@@ -104,8 +111,9 @@ async def test_a_registry_of_2016_is_known(
     assert codes(diagnosis, "error") == ["layout-other"]
     assert diagnosis.recommended == {"legacyrootprefix": True}
     assert "azdriver migrate" in advice(diagnosis, "layout-other")
-    assert (diagnosis.counts.legacy_contents, diagnosis.counts.streams) == (3, 1)
+    assert (diagnosis.counts.legacy_contents, diagnosis.counts.streams) == (2, 2)
     assert diagnosis.counts.examples["streams"] == (
+        f"/{REGISTRY}/blobs/sha256/ab/abcd/data",
         f"/{REGISTRY}/repositories/alpine/_uploads/1/data",
     )
     (layout,) = diagnosis.layouts
@@ -135,7 +143,9 @@ async def test_a_registry_of_2016_is_known(
         ),
         (["a/b"], "other", False, "root-directory-other", {}),
         (["a/b"], "", False, "root-directory-possible", {}),
+        (["a/b", "c"], "other", False, "empty", {}),
         (["a/b", "/a/b"], "", False, "layouts-mixed", {}),
+        (["r/a", "/b"], "r", False, None, {}),
         ([f"{REGISTRY}/x", f"/{REGISTRY}/x"], "", False, "layouts-mixed", {}),
     ],
 )
@@ -158,11 +168,25 @@ async def test_the_layout_is_compared_with_what_is_set(
     assert diagnosis.recommended == recommended
 
 
+async def test_of_several_registries_the_largest_is_recommended(
+    sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
+) -> None:
+    for name in ("a/{}/x", "m/{}/x", "m/{}/y", "m/{}/z", "z/{}/x", "z/{}/y"):
+        await sdk.upload_blob(name.format(REGISTRY), b"x")
+    diagnosis = await examine(options())
+    assert [layout.root_directory for layout in diagnosis.layouts] == ["m", "z", "a"]
+    assert diagnosis.recommended == {"rootdirectory": "m"}
+    assert advice(diagnosis, "root-directory-other") == "set rootdirectory: m"
+    # Any of them may be meant.
+    assert (await examine(options(root_directory="a"))).is_healthy
+
+
 async def test_what_stands_in_the_way_is_found(
     sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
 ) -> None:
     for name in ("leased", "shot", "a b", "~azdriver-migration/0"):
         await sdk.upload_blob(name, b"x")
+    await plant_backup(sdk, "was/converted")
     await sdk.get_blob_client("leased").acquire_lease()
     await sdk.get_blob_client("shot").create_snapshot()
     await sdk.get_blob_client("begun").stage_block("AAAA", b"x")
@@ -174,6 +198,7 @@ async def test_what_stands_in_the_way_is_found(
     assert {"streams", "uncommitted", "no-paths"} <= set(codes(diagnosis, "info"))
     counts = diagnosis.counts
     assert (counts.blobs, counts.legacy_contents, counts.streams) == (4, 0, 1)
+    assert (counts.backups, counts.no_paths) == (1, 2)  # another's blob is no backup
     assert counts.types == {"BlockBlob": 2, "PageBlob": 1, "AppendBlob": 1}
 
 
@@ -203,6 +228,32 @@ async def test_a_sample_misses_no_layout_and_the_whole_no_blob(
     whole = await examine(options(), whole=True)
     assert whole.counts.is_whole
     assert whole.counts.blobs == 1053
+
+
+async def test_what_tells_most_is_in_every_sample(
+    azurite_server: AzuriteServer,
+    options: Callable[..., AzureBlobOptions],
+    plant: Callable[..., None],
+    container: str,
+) -> None:
+    """However many names come before: they fill the first page, and that of the directories."""
+    names = [f"-{number:04}/x" for number in range(1050)]
+    names += [f"/{REGISTRY}/x", f"{REGISTRY}/x", "/y/app/x", "y/app/x"]
+    await asyncio.to_thread(plant, container, names)
+    async with ContainerClient.from_connection_string(
+        azurite_server.connection_string, container
+    ) as sdk:
+        await plant_backup(sdk, "was/converted")
+    sample = await examine(options())
+    assert not sample.counts.is_whole
+    assert sample.counts.blobs < 1050
+    assert sample.counts.backups == 1
+    both = {True, False}
+    assert {one.legacy_root_prefix for one in sample.layouts if one.registry} == both
+    # So is the root directory that is set, in both layouts.
+    sample = await examine(options(root_directory="y/app"))
+    found = {one.legacy_root_prefix for one in sample.layouts if one.root_directory == "y/app"}
+    assert found == both
 
 
 async def test_a_container_that_is_missing_is_not_created(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import AsyncIterator, Callable
 from subprocess import CompletedProcess
 from typing import Any
@@ -14,10 +16,13 @@ from azdriver import AzureBlobDriver
 from azdriver.azureblob.connectionstring import options_from_connection_string
 from azdriver.azureblob.migration import migrate
 from azdriver.testing.azurite import AzuriteServer
-from azdriver.testing.faults import Fault, Faults, Send
+from azdriver.testing.faults import Fault, Faults, Send, answer
 
 Cli = Callable[..., CompletedProcess[str]]
 Settings = Callable[..., dict[str, str]]
+
+REGISTRY = "docker/registry/v2"
+LINK = f"{REGISTRY}/repositories/a/_manifests/tags/1/current/link"
 
 
 class Crash(BaseException):
@@ -62,6 +67,95 @@ async def test_migrate(legacy: AzureBlobDriver, driver: AzureBlobDriver, cli: Cl
     assert cli("doctor").returncode == 0
 
 
+def url_of(env: dict[str, str], root_directory: str, legacy_root_prefix: str) -> str:
+    url, query = env["AZDRIVER_URL"].split("?")
+    return f"{url}/{root_directory}?{query}&legacyrootprefix={legacy_root_prefix}"
+
+
+def follow(advice: str, root: str, legacy: str, env: dict[str, str], cli: Cli) -> str:
+    """Do to the letter what an advice says; the URL that is to be used from then on."""
+    set_before = dict(re.findall(r'(legacyrootprefix|rootdirectory): ([\w/".-]+)', advice))
+    root = set_before.get("rootdirectory", root).strip('"')
+    url = url_of(env, root, set_before.get("legacyrootprefix", legacy))
+    commands = re.findall("'(azdriver [^']*)'", advice)
+    assert commands or set_before, advice
+    for command in commands:
+        ran = cli(*shlex.split(command)[1:], "--yes", AZDRIVER_URL=url)
+        assert ran.returncode == 0, ran.stderr
+    return url
+
+
+def findings(cli: Cli, url: str) -> dict[str, str]:
+    """The advice of each finding."""
+    ran = cli("doctor", "--json", "--whole", "-q", AZDRIVER_URL=url)
+    return {each["code"]: each["advice"] for each in json.loads(ran.stdout)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "root", "legacy", "code"),
+    [
+        (["/a/b"], "", "false", "layout-other"),
+        (["a/b"], "", "true", "layout-other"),
+        (["/r/a/b"], "r", "false", "layout-other"),
+        ([f"/{LINK}"], "r", "false", "layout-other"),
+        ([f"/r/s/{LINK}"], "", "false", "layout-other"),
+        ([f"r/{LINK}", "/r/x"], "", "true", "layout-other"),
+        ([f"/{LINK}", f"/r/{LINK}"], "r", "false", "layout-other"),
+        (["/a/b", "c"], "", "false", "layouts-mixed"),
+        (["/a/b", "c"], "", "true", "layouts-mixed"),
+        (["/r/a/b", "r/c", "/other"], "r", "true", "layouts-mixed"),
+        ([f"/{LINK}", f"r/{LINK}"], "r", "false", "layouts-mixed"),
+        ([f"/{LINK}", f"/s/{LINK}", f"/r/{LINK}", f"r/{LINK}"], "r", "true", "layouts-mixed"),
+        ([f"/s/{LINK}", f"/{LINK}", f"r/{LINK}"], "x", "true", "layouts-mixed"),
+        ([LINK], "", "false", None),
+        ([f"/{LINK}"], "", "true", None),
+        ([f"/r/{LINK}", f"/s/{LINK}"], "r", "true", None),
+        (["r/b", "s/b", "/s/b"], "r", "false", None),
+    ],
+)
+async def test_what_the_doctor_advises_is_right_and_enough(
+    sdk: ContainerClient,
+    settings: Settings,
+    cli: Cli,
+    names: list[str],
+    root: str,
+    legacy: str,
+    code: str | None,
+) -> None:
+    async def plant() -> None:
+        await sdk.delete_blobs(*[blob.name async for blob in sdk.list_blobs()])
+        for name in names:
+            await sdk.upload_blob(name, b"x", blob_type="AppendBlob")
+
+    await plant()
+    found = findings(cli, url_of(settings(), root, legacy))
+    assert {"layout-other", "layouts-mixed"} & set(found) == {code} - {None}
+    for finding in ("legacy-contents", code) if code else ("legacy-contents",):
+        for alternative in found[finding].split("; or "):
+            await plant()
+            url = follow(alternative, root, legacy, settings(), cli)
+            assert not {finding, "root-directory-other"} & set(findings(cli, url)), alternative
+
+
+@pytest.mark.parametrize("legacy", ["true", "false"])
+async def test_the_doctor_says_how_to_finish_a_migration(
+    sdk: ContainerClient,
+    driver: AzureBlobDriver,
+    settings: Settings,
+    cli: Cli,
+    legacy: str,
+) -> None:
+    await sdk.upload_blob("a", b"only copy", blob_type="AppendBlob")
+    fault = answer(403, "AuthorizationFailure", on="Copy Blob", times=None)
+    report = await migrate(driver.options, wrap_transport=Faults(fault).wrap)
+    assert report.stopped
+    assert [blob.name async for blob in sdk.list_blobs()] != ["a"]
+    found = findings(cli, url_of(settings(), "", legacy))
+    url = follow(found["migration-unfinished"], "", legacy, settings(), cli)
+    assert "migration-unfinished" not in findings(cli, url)
+    assert await driver.get_content("/a") == b"only copy"
+
+
 async def test_what_cannot_be_migrated_is_told(
     legacy: AzureBlobDriver, driver: AzureBlobDriver, cli: Cli
 ) -> None:
@@ -94,7 +188,7 @@ async def test_the_root_directory_now_is_that_of_the_url(
 
 
 async def test_an_earlier_content_that_was_kept_is_dropped_when_it_is_said(
-    azurite_server: AzuriteServer, container: str, cli: Cli
+    azurite_server: AzuriteServer, container: str, settings: Settings, cli: Cli
 ) -> None:
     async with ContainerClient.from_connection_string(
         azurite_server.connection_string, container
@@ -117,7 +211,11 @@ async def test_an_earlier_content_that_was_kept_is_dropped_when_it_is_said(
     assert ran.stderr.startswith("azdriver: conflict: 'a' -> '~azdriver-migration/")
     assert "conflicts:     1 blob\n" in cli("migrate", "-n").stdout
     assert "to drop:       1 earlier content\n" in cli("migrate", "-n", "--drop-superseded").stdout
+    found = findings(cli, settings()["AZDRIVER_URL"])
+    assert "migration-unfinished" not in found
+    assert found["migration-superseded"].endswith("run 'azdriver migrate --drop-superseded'")
     ran = cli("migrate", "--yes", "--drop-superseded")
+    assert "migration-superseded" not in findings(cli, settings()["AZDRIVER_URL"])
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "dropped:    1 earlier content\n" in ran.stdout
     assert cli("cat", "/a").stdout == "another"

@@ -175,8 +175,10 @@ async def test_blobs_are_redirected_to_signed_urls(
         return
     assert answer.status == 307
     assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Docker-Content-Digest"] == sha256(BLOB)
     async with registry.session.get(URL(answer.location, encoded=True)) as response:
         assert await response.read() == BLOB
+        assert "Docker-Content-Digest" not in response.headers  # it is the service's
     await registry.ask("HEAD", path, status=200)
     await registry.ask("GET", f"/v2/b/blobs/{sha256(BLOB)}", status=404)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from azdriver.azureblob.doctor.advising import Steps
 from azdriver.azureblob.doctor.diagnosis import BlobCounts, Finding
 from azdriver.azureblob.doctor.wording import some
 
@@ -48,8 +49,14 @@ def about_features(features: Mapping[str, str | int | bool | None]) -> Iterator[
         )
 
 
-def about_blobs(counts: BlobCounts) -> Iterator[Finding]:
-    """What kinds of blobs there are, and what stands in the way of some."""
+def about_blobs(counts: BlobCounts, migration: Steps, conversion: Steps) -> Iterator[Finding]:
+    """What kinds of blobs there are, and what stands in the way of some.
+
+    Args:
+        counts: of blobs.
+        migration: what finishes one.
+        conversion: what makes block blobs of legacy contents.
+    """
 
     def such(what: str) -> str:
         return f"such as {counts.examples[what][0]!r}"
@@ -67,16 +74,28 @@ def about_blobs(counts: BlobCounts) -> Iterator[Finding]:
             "migration-unfinished",
             f"a migration ended early, and left {some(counts.backups, 'backup')}, each perhaps the "
             "only copy of a blob",
-            "run 'azdriver migrate' again, which puts them back first",
+            f"{migration}, which puts them back first",
         )
-    if counts.legacy_contents:
+    if counts.superseded:
+        drop = migration._replace(commands=[f"{migration.commands[0]} --drop-superseded"])
+        yield Finding(
+            "warning",
+            "migration-superseded",
+            f"{some(counts.superseded, 'earlier content')} that a migration has kept, "
+            f"{such('superseded')}: others wrote the blob while it was converted",
+            f"look at each; to delete them all, {drop}",
+        )
+    if conversion.legacy_contents:
+        # There may be others, which a driver with these options does not overwrite.
+        is_all = conversion.legacy_contents == counts.legacy_contents
+        example = f", {such('legacy_contents')}" if is_all else ""
         yield Finding(
             "warning",
             "legacy-contents",
-            f"{some(counts.legacy_contents, 'append blob')} with contents that an old driver "
-            f"wrote, most probably, {such('legacy_contents')}: each is gone for a moment when it "
-            "is overwritten for the first time",
-            "make block blobs of them, by 'azdriver migrate'",
+            f"{some(conversion.legacy_contents, 'append blob')} with contents that an old driver "
+            f"wrote, most probably{example}: each is gone for a moment when it is overwritten for "
+            "the first time",
+            f"to make block blobs of them, {conversion}",
         )
     if counts.streams:
         yield Finding(

@@ -35,12 +35,14 @@ class LayoutCount:
     """Blobs of one layout, among those that were looked at.
 
     Attributes:
-        root_directory: what their names start with, as the option has it.
+        root_directory: what their names start with, as the option has it; of blobs of no registry
+            it is the one that is set, or unknown and ``""``.
         legacy_root_prefix: whether there is a slash before it.
         registry: whether it is the tree of a container registry, by which the root directory is
             known for certain.
         blobs: how many.
         size_bytes: of all of them.
+        legacy_contents: how many of them are contents that an old driver wrote, most probably.
     """
 
     root_directory: str
@@ -48,6 +50,7 @@ class LayoutCount:
     registry: bool
     blobs: int
     size_bytes: int
+    legacy_contents: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +64,14 @@ class BlobCounts:
             of each directory at the top and of each part of a registry.
         types: how many of each type.
         legacy_contents: append blobs that are contents which an old driver wrote, most probably.
-        streams: the other append blobs.
+        streams: the other append blobs; the layers and manifests of a registry count as such.
         snapshots: of blobs.
         leased: blobs with a lease.
         uncommitted: blobs of which there are staged blocks only.
         no_paths: names that are those of no path in any layout.
         backups: what a migration that was killed left to the next one.
+        superseded: what a migration has kept of blobs that others wrote while it converted them.
+        of_more_registries: blobs of registries beyond those that are told apart.
         examples: some of the names, by what they are examples of.
     """
 
@@ -81,6 +86,8 @@ class BlobCounts:
     uncommitted: int = 0
     no_paths: int = 0
     backups: int = 0
+    superseded: int = 0
+    of_more_registries: int = 0
     examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 

@@ -89,9 +89,10 @@ async def _examine(clients: Clients, *, whole: bool) -> Diagnosis:
     )
     findings += about_features(about.features)
     if may.get("list") == "yes":
-        of_layouts, recommended = about_layouts(layouts, counts, options, sample.only_directory)
-        findings += of_layouts
-        findings += about_blobs(counts)
+        about_them = about_layouts(layouts, counts, options, sample.only_directory)
+        findings += about_them.findings
+        findings += about_blobs(counts, about_them.migration, about_them.conversion)
+        recommended = about_them.recommended
     return Diagnosis(
         account_url=options.account_url,
         container=options.container,

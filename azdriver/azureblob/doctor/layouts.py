@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
+from azdriver.azureblob.doctor.advising import Steps, is_ours, to_convert, to_migrate, to_set
 from azdriver.azureblob.doctor.diagnosis import BlobCounts, Finding, LayoutCount
 from azdriver.azureblob.doctor.wording import some
 from azdriver.azureblob.options import AzureBlobOptions
 
-__all__ = ["Recommended", "about_layouts"]
+__all__ = ["AboutLayouts", "Recommended", "about_layouts"]
 
 Recommended: TypeAlias = dict[str, str | bool]
+
+
+class AboutLayouts(NamedTuple):
+    """
+    Attributes:
+        findings: on the layouts.
+        recommended: the parameters that would find the blobs.
+        migration: how they all come into one layout.
+        conversion: how legacy contents become block blobs.
+    """
+
+    findings: Sequence[Finding]
+    recommended: Recommended
+    migration: Steps
+    conversion: Steps
 
 
 def about_layouts(
@@ -18,50 +35,54 @@ def about_layouts(
     counts: BlobCounts,
     options: AzureBlobOptions,
     only_directory: str,
-) -> tuple[list[Finding], Recommended]:
-    """The findings, and the parameters that would find the blobs."""
-    if not layouts:
-        empty = Finding("info", "empty", "no blob was found: any layout will do")
-        return ([] if counts.no_paths else [empty]), {}
-    legacy = options.legacy_root_prefix
-    found = [_seen(layout, counts) for layout in layouts]
-    recommended: Recommended = {}
-    # A registry's tree says for certain what it is; a few other blobs are no layout.
-    telling = [layout for layout in layouts if layout.registry] or list(layouts)
-    if all(layout.legacy_root_prefix != legacy for layout in telling):
-        found.append(
-            Finding(
-                "error",
-                "layout-other",
-                "the blobs are in the other layout than is set",
-                "set legacyrootprefix: false"
-                if legacy
-                else "set legacyrootprefix: true, or migrate them by 'azdriver migrate'",
-            )
-        )
-        legacy = not legacy
-        recommended["legacyrootprefix"] = legacy
-    elif any(layout.legacy_root_prefix != legacy for layout in layouts):
-        found.append(
-            Finding(
-                "warning",
-                "layouts-mixed",
-                "both layouts are in the container; a driver sees one of them",
-                "migrate the legacy root, by 'azdriver migrate'",
-            )
-        )
+) -> AboutLayouts:
+    """
+    Args:
+        layouts: the largest first.
+        counts: of blobs.
+        options: as they are set.
+        only_directory: the one that all names begin with, if there is one.
+    """
     root = options.root_directory.strip("/")
-    # The largest first, as the layouts are.
+    legacy = options.legacy_root_prefix
+    ours = [layout for layout in layouts if is_ours(layout, root)]
+    # A registry's tree says for certain what it is; a few other blobs are no layout.
+    telling = [layout for layout in ours if layout.registry] or ours
+    is_other = bool(telling) and all(layout.legacy_root_prefix != legacy for layout in telling)
+    recommended: Recommended = {"legacyrootprefix": not legacy} if is_other else {}
     registries = [
         layout.root_directory
-        for layout in sorted(telling, key=lambda layout: -layout.blobs)
-        if layout.registry and layout.legacy_root_prefix == legacy
+        for layout in telling
+        if layout.registry and layout.legacy_root_prefix == (legacy != is_other)
     ]
+    of_root: list[Finding] = []
     if registries:
-        found += _of_registries(registries, root, recommended)
+        of_root = _of_registries(registries, root, recommended)
     elif only_directory:
-        found += _of_directory(only_directory, root)
-    return found, recommended
+        of_root = _of_directory(only_directory, root)
+    elif not ours and not counts.no_paths:
+        where = f" below {root}/" if root else ""
+        of_root = [Finding("info", "empty", f"no blob was found{where}: any layout will do")]
+    migration = to_migrate(ours, options, recommended)
+    found = [_seen(layout, counts) for layout in layouts]
+    if counts.of_more_registries:
+        number = sum(layout.registry for layout in layouts)
+        blobs = some(counts.of_more_registries, "blob")
+        example = f"such as {counts.examples['of_more_registries'][0]!r}"
+        text = f"there are more than {number} registries: {blobs} of others, {example}"
+        found.append(Finding("info", "registries-many", text))
+    if is_other:
+        advice = to_set(recommended)
+        if not legacy:
+            advice += f"; or migrate the blobs: {migration}"
+        text = "the blobs are in the other layout than is set"
+        found.append(Finding("error", "layout-other", text, advice))
+    elif any(layout.legacy_root_prefix != legacy for layout in ours):
+        text = "both layouts are in the container; a driver sees one of them"
+        advice = f"to have all of them in one layout, {migration}"
+        found.append(Finding("warning", "layouts-mixed", text, advice))
+    conversion = to_convert(ours, options, recommended)
+    return AboutLayouts([*found, *of_root], recommended, migration, conversion)
 
 
 def _seen(layout: LayoutCount, counts: BlobCounts) -> Finding:
@@ -86,7 +107,7 @@ def _of_registries(registries: list[str], root: str, recommended: Recommended) -
             "error",
             "root-directory-other",
             f"the registry is below {names}; set is {root or 'none'}",
-            f"set rootdirectory: {right}" if right else "remove rootdirectory",
+            to_set({"rootdirectory": right}),
         )
     ]
 

@@ -12,13 +12,16 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.doctor.diagnosis import BlobCounts, LayoutCount
 from azdriver.azureblob.inventory import blob_type_of, inventory
 from azdriver.azureblob.legacy import REGISTRY, is_legacy_content
-from azdriver.azureblob.migration.backups import BACKUPS
+from azdriver.azureblob.migration.backups import BACKUPS, is_superseded, name_of_backup
 from azdriver.paths import is_path
 
 __all__ = ["Sample", "sample_blobs", "whole_container"]
 
 MAX_DIRECTORIES: Final = 24
 """At the top, that are looked into; a registry's parts come in addition."""
+
+MAX_LAYOUTS: Final = 20
+"""That are told apart; of no registry, or in the set root directory, there may be four more."""
 
 PAGE_BLOBS: Final = 1000
 MAX_EXAMPLES: Final = 5
@@ -36,17 +39,31 @@ class _Base(NamedTuple):
 
 
 class Sample:
-    """Counts blobs as they come."""
+    """Counts blobs as they come.
 
-    def __init__(self) -> None:
+    In a bounded memory, but for the names of a sample: a container may have millions of registries,
+    or of directories at the top.
+    """
+
+    def __init__(self, root_directory: str = "", *, max_layouts: int = MAX_LAYOUTS) -> None:
+        """
+        Args:
+            root_directory: the one that is set, by which blobs of no registry are told apart.
+            max_layouts: how many are told apart, besides those of no registry and those with that
+                root directory.
+        """
         self.is_whole = True
+        self._root = root_directory.strip("/")
+        self._max_layouts = max_layouts
         self.first: BlobProperties | None = None
         self._counts: Counter[str] = Counter()
         self._types: Counter[str] = Counter()
         self._examples: defaultdict[str, list[str]] = defaultdict(list)
         self._bases: Counter[_Base] = Counter()
         self._bytes: Counter[_Base] = Counter()
-        self._tops: set[str] = set()
+        self._contents: Counter[_Base] = Counter()
+        self._top: str | None = None
+        self._are_tops_several = False
         self._seen: set[str] = set()
 
     def add(self, blob: BlobProperties, *, may_come_again: bool = False) -> None:
@@ -60,11 +77,11 @@ class Sample:
             if key in self._seen:
                 return
             self._seen.add(key)
-        if blob.name.startswith(BACKUPS):
-            self._note("backups", blob.name)
-            return
         if blob.snapshot:
             self._note("snapshots", blob.name)
+            return
+        if name_of_backup(blob) is not None:
+            self._note("superseded" if is_superseded(blob) else "backups", blob.name)
             return
         path = blob.name if blob.name.startswith("/") else f"/{blob.name}"
         if not is_path(path):
@@ -78,15 +95,23 @@ class Sample:
         self._counts["blobs"] += 1
         self._counts["size_bytes"] += blob.size
         self._types[kind] += 1
+        base = _base_of(blob.name, self._root)
+        is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
         if kind == "AppendBlob":
-            is_legacy = is_legacy_content(path, kind, blob.size, blob.metadata)
             self._note("legacy_contents" if is_legacy else "streams", blob.name)
         if blob.lease.state == "leased":
             self._note("leased", blob.name)
-        base = _base_of(blob.name)
-        self._bases[base] += 1
-        self._bytes[base] += blob.size
-        self._tops.add(blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else "")
+        top = blob.name.strip("/").partition("/")[0] if "/" in blob.name[1:] else ""
+        self._are_tops_several |= self._top not in (None, top)
+        self._top = top
+        # Of these there are four at most, or it is known already.
+        is_told = not base.registry or base.root == self._root or base in self._bases
+        if is_told or len(self._bases) < self._max_layouts:
+            self._bases[base] += 1
+            self._bytes[base] += blob.size
+            self._contents[base] += is_legacy
+        else:
+            self._note("of_more_registries", blob.name)
 
     def _note(self, what: str, name: str) -> None:
         self._counts[what] += 1
@@ -105,7 +130,7 @@ class Sample:
     @property
     def only_directory(self) -> str:
         """The one directory at the top that all names begin with; ``""`` if there are several."""
-        return next(iter(self._tops)) if len(self._tops) == 1 else ""
+        return "" if self._are_tops_several else self._top or ""
 
     def counts(self) -> BlobCounts:
         return BlobCounts(
@@ -123,16 +148,18 @@ class Sample:
                 registry=base.registry,
                 blobs=blobs,
                 size_bytes=self._bytes[base],
+                legacy_contents=self._contents[base],
             )
             for base, blobs in self._bases.most_common()
         )
 
 
-def _base_of(name: str) -> _Base:
+def _base_of(name: str, set_root: str) -> _Base:
     tree = _TREE.match(name)
     if tree is not None:
         return _Base(bool(tree[1]), tree[2].rstrip("/"), registry=True)
-    return _Base(name.startswith("/"), "", registry=False)
+    is_below = name.removeprefix("/").startswith(f"{set_root}/")
+    return _Base(name.startswith("/"), set_root if is_below else "", registry=False)
 
 
 def _is_uncommitted(blob: BlobProperties) -> bool:
@@ -142,7 +169,7 @@ def _is_uncommitted(blob: BlobProperties) -> bool:
 
 async def whole_container(clients: Clients) -> Sample:
     """Every blob: a request per 5,000."""
-    sample = Sample()
+    sample = Sample(clients.options.root_directory)
     async for page in inventory(clients, "", include=INCLUDE):
         for blob in page.blobs:
             sample.add(blob)
@@ -155,7 +182,8 @@ async def sample_blobs(clients: Clients) -> Sample:
     Not the first blobs of the container, which are of one layout alone: all names with a leading
     slash come before the others. At most some 60 requests.
     """
-    sample = Sample()
+    root = clients.options.root_directory.strip("/")
+    sample = Sample(root)
     await _add_first(clients, sample, "")
     if sample.is_whole:
         return sample
@@ -171,7 +199,7 @@ async def sample_blobs(clients: Clients) -> Sample:
     # The legacy root is one directory to the service; so are backups, which are counted too.
     directories.sort()
     # Those are looked into even where so many come before them that they are on a later page.
-    first = ("/", BACKUPS, "docker/")
+    first = ["/", BACKUPS, "docker/", *((f"/{root}/", f"{root}/") if root else ())]
     directories = [*first, *(name for name in directories if name not in first)]
     for directory in directories[:MAX_DIRECTORIES]:
         await _add_first(clients, sample, directory)
