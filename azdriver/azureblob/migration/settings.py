@@ -27,9 +27,10 @@ class MigrationSettings:
         from_legacy_root_prefix: whether they have a leading slash now, as the container registry
             2.0 to 2.8 wrote them.
         convert: which append blobs become block blobs. ``"contents"``: those that an old driver
-            wrote most probably: at most ``max_convert_bytes`` long, and not a stream of
-            azdriver's own. ``"all"``: of any size, the streams as well, which nobody may go on
-            with afterwards. ``"none"``. The uploads of a registry (``_uploads/…/data``) never do.
+            wrote most probably: at most ``max_convert_bytes`` long, and neither a stream of
+            azdriver's own nor what a registry has by its digest (``blobs/…/data``), which nothing
+            overwrites. ``"all"``: of any size, the streams as well, which nobody may go on with
+            afterwards. ``"none"``. The uploads of a registry (``_uploads/…/data``) never do.
         max_convert_bytes: the largest that is taken for a content.
         drop_superseded: whether the earlier contents are deleted that an earlier run has kept,
             because another content was written while it converted them.
