@@ -79,8 +79,10 @@ def terminal(settings: Callable[..., dict[str, str]]) -> Iterator[Callable[..., 
 
         def start(*arguments: str | Path, columns: int = 80, **env: str) -> Terminal:
             usual = {"LANG": "C.UTF-8", "TERM": "xterm-256color", "NO_COLOR": ""}
+            # What says a size goes before the terminal's own.
+            mine = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
             started = Terminal(
-                columns, {**os.environ, **usual, **settings(), **env}, tuple(map(str, arguments))
+                columns, {**mine, **usual, **settings(), **env}, tuple(map(str, arguments))
             )
             stack.callback(started.child.close, force=True)
             return started
