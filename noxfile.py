@@ -20,6 +20,7 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 WHOLE_PACKAGE = f".[{','.join(EXTRAS)}]"
 PYTHONS = ["3.11", "3.12", "3.13"]
 OWN_PYTHON = "{}.{}".format(*sys.version_info)
+DEFAULT_PYTHON = OWN_PYTHON if OWN_PYTHON in PYTHONS else PYTHONS[-1]
 # In this order, with the tests last: their summary is what one wants to see.
 nox.options.sessions = [
     "lint",
@@ -27,9 +28,12 @@ nox.options.sessions = [
     "docs",
     "build",
     "tour-small",
-    f"tests-{OWN_PYTHON if OWN_PYTHON in PYTHONS else PYTHONS[-1]}",
+    f"tests-{DEFAULT_PYTHON}",
 ]
+# The oldest Python and that of the labs are always among what is tested.
 THOROUGH = ["soak-short", "minimums", "labs"]
+if DEFAULT_PYTHON != PYTHONS[0]:
+    THOROUGH.insert(2, f"tests-{PYTHONS[0]}")
 # The labs (faults, kills, histories, random load) take minutes: once is enough; on the Python
 # that counts lines without slowing them down.
 LABS_PYTHON = "3.13"
