@@ -32,15 +32,20 @@ nox.options.sessions = [
 ]
 # The oldest Python and that of the labs are always among what is tested.
 THOROUGH = ["soak-short", "minimums", "labs"]
-if DEFAULT_PYTHON != PYTHONS[0]:
+if PYTHONS[0] != DEFAULT_PYTHON:
     THOROUGH.insert(2, f"tests-{PYTHONS[0]}")
 # The labs (faults, kills, histories, random load) take minutes: once is enough; on the Python
 # that counts lines without slowing them down.
 LABS_PYTHON = "3.13"
 COVERAGE_CORE = {"COVERAGE_CORE": "sysmon"}
-# On two cores in nearly half the time, each of the processes with Azurites of its own. The labs are
-# left alone: they load the machine by themselves.
-WITHOUT_LABS = ("-m", "not lab", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
+# -P keeps the checkout off sys.path: what is tested is the wheel, installed.
+# -X dev shows what was not closed or awaited; -W error makes it a failure.
+PYTHON = ("python", "-P", "-W", "error", "-X", "dev")
+# On two cores in half the time, each of the processes with Azurites of its own. The labs are run in
+# one: they load the machine by themselves.
+PROCESSES = min(4, os.cpu_count() or 1)
+IN_PARALLEL = ("--dist", "loadfile", "--tx", f"{PROCESSES}*popen//python={' '.join(PYTHON)}")
+WITHOUT_LABS = ("-m", "not lab", *IN_PARALLEL)
 CONNECTION_STRING = "AZURE_STORAGE_CONNECTION_STRING"
 DOCS = ("-b", "html", "docs", "site")
 
@@ -233,10 +238,7 @@ def benchmarks(session: nox.Session) -> None:
 
 
 def _pytest(session: nox.Session, *arguments: str) -> None:
-    # -P keeps the checkout off sys.path: what is tested is the wheel, installed.
-    # -X dev shows what was not closed or awaited; -W error makes it a failure.
-    python = ("python", "-P", "-W", "error", "-X", "dev")
-    where = session.run(*python, "-c", "import azdriver; print(azdriver.__file__)", silent=True)
+    where = session.run(*PYTHON, "-c", "import azdriver; print(azdriver.__file__)", silent=True)
     if not where or "site-packages" not in where:
         session.error(f"not the installed package would be tested, but {where}")
-    session.run(*python, "-m", "pytest", *arguments)
+    session.run(*PYTHON, "-m", "pytest", *arguments)

@@ -28,4 +28,6 @@ def test_every_call_is_in_the_contract() -> None:
 
 def test_ci_runs_its_command() -> None:
     assert f"```sh\n{TEST_COMMAND}\n```" in README
-    assert f"{TEST_COMMAND} && python -m nox -s thorough;" in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert f"{TEST_COMMAND} && python -m nox -s thorough;" in (ROOT / ".ci" / "run").read_text(
+        "utf-8"
+    )
