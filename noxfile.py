@@ -178,7 +178,8 @@ def labs(session: nox.Session) -> None:
     if session.posargs:
         _pytest(session, "--cov", "--cov-report=term", *session.posargs)
         return
-    _pytest(session, *WITHOUT_LABS, "--cov", "--cov-report=")
+    # What is printed and logged is searched for secrets: here at the level at which all is said.
+    _pytest(session, *WITHOUT_LABS, "--log-level=DEBUG", "--cov", "--cov-report=")
     whole = ("--cov", "--cov-append", "--cov-report=term", "--cov-fail-under=95")
     _pytest(session, "-m", "lab", *whole)
 

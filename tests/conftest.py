@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from azdriver import AzureBlobDriver
 from azdriver.testing.azurite import AzuriteServer, azurite
 from azdriver.testing.recording import RecordedRequest, RecordingTransport
+from printed_secrets import printed_secret
 
 if TYPE_CHECKING:
     from otel_recording import RecordedTelemetry
@@ -60,6 +61,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         place = item.path.relative_to(Path(__file__).parent).as_posix()
         if place.startswith(LABS):
             item.add_marker("lab")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """No test prints or logs a secret; ``nox -s labs`` logs all at DEBUG."""
+    report = yield
+    if call.when == "teardown" and report.passed:
+        for title, text in report.sections:
+            secret = printed_secret(text)
+            if secret is not None:
+                report.outcome = "failed"
+                report.longrepr = f"{item.nodeid}: a secret in {title!r}: {secret!r}"
+    return report
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -408,7 +409,10 @@ async def test_an_answer_that_is_not_wanted_is_closed_before_the_wait() -> None:
     assert last is harness.transport.responses[-1]
 
 
-async def test_the_options_of_the_sdks_own_policy_do_not_reach_the_transport() -> None:
+async def test_the_options_of_the_sdks_own_policy_do_not_reach_the_transport(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "azdriver")  # at DEBUG the number of the attempt goes along
     harness = Harness(OK)
     response: Any = await harness.send(
         "GET", hosts={"primary": "127.0.0.1"}, location_mode="primary", retry_to_secondary=False

@@ -18,6 +18,12 @@ UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 lanes = pytest.mark.parametrize("lean_lane", [True, False], ids=["lean", "sdk"])
 
 
+def read_along(caplog: pytest.LogCaptureFixture) -> None:
+    """From here on; also where the whole run is logged."""
+    caplog.clear()
+    caplog.set_level(logging.DEBUG, "azdriver.wire")
+
+
 def wire_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "azdriver.wire"]
 
@@ -32,7 +38,7 @@ async def test_each_request_is_one_line_with_its_ids(
     async with AzureBlobDriver.from_connection_string(
         azurite_server.connection_string, container, lean_lane=lean_lane
     ) as driver:
-        caplog.set_level(logging.DEBUG, "azdriver.wire")
+        read_along(caplog)
         await driver.put_content("/a", b"content")
         await driver.get_content("/a")
         lines = wire_lines(caplog)
@@ -66,7 +72,7 @@ async def test_attempts_are_numbered_and_have_an_id_each(
         wrap_transport=faults.wrap,
     ) as driver:
         await driver.put_content("/a", b"content")
-        caplog.set_level(logging.DEBUG, "azdriver.wire")
+        read_along(caplog)
         for fault in faults.faults:
             fault.struck = 0
         await driver.stat("/a")
@@ -90,7 +96,7 @@ async def test_ids_of_any_other_form_are_not_shown(
     async with AzureBlobDriver.from_connection_string(
         azurite_server.connection_string, container, wrap_transport=faults.wrap
     ) as driver:
-        caplog.set_level(logging.DEBUG, "azdriver.wire")
+        read_along(caplog)
         faults.add(bad)
         with pytest.raises(PathNotFoundError):
             await driver.stat("/a")
