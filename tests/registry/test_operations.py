@@ -157,7 +157,7 @@ async def test_a_client_that_is_gone_is_a_line_in_the_log(
         if way == "resets the connection":
             writer.transport.abort()
         async with asyncio.timeout(10):
-            while not any("the client is gone" in text for text in caplog.messages):
+            while not any("the client is gone" in text for text in caplog.messages):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         writer.transport.abort()
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
