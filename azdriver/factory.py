@@ -116,7 +116,14 @@ def from_url(url: str, *, environ: Mapping[str, str] | None = None) -> StorageDr
     by_url = _url_factory(parsed.scheme)
     if by_url is not None:
         return by_url(parsed, environ=environ)
-    factory = _factory(parsed.scheme)  # first: an unknown name matters more than what follows it
+    try:
+        factory = _factory(parsed.scheme)  # an unknown name matters more than what follows it
+    except ConfigurationError as error:
+        if parsed.scheme not in ("http", "https"):
+            raise
+        # As Azure's own pages show it.
+        hint = f"{error.reason}; that of a container is azure://ACCOUNT/CONTAINER"
+        raise ConfigurationError(parsed.scheme, "url", hint) from None
     return factory(parsed.without_place())
 
 

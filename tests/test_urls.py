@@ -107,8 +107,11 @@ def test_memory_has_no_place(url: str) -> None:
 @pytest.mark.parametrize("url", ["filesystem:/tmp", "https://account.blob.core.windows.net/c"])
 def test_an_unknown_scheme_is_told_what_there_is(url: str) -> None:
     register("mine", lambda parameters: MemoryDriver())
-    with pytest.raises(ConfigurationError, match="no such driver; there are: azure, memory, mine"):
+    with pytest.raises(
+        ConfigurationError, match="no such driver; there are: azure, memory, mine"
+    ) as told:
         from_url(url)
+    assert ("azure://ACCOUNT/CONTAINER" in str(told.value)) == url.startswith("https:")
 
 
 def test_a_registered_driver_gets_the_query() -> None:

@@ -65,7 +65,13 @@ HEADER = f"{'':<5}{'count':>7}{'per s':>8}{'':>13}{'p50 ms':>9}{'p95 ms':>9}{'p9
 @remote("path", default="/")
 @click.option("-n", "--count", type=click.IntRange(1, 100_000), default=100, show_default=True)
 @click.option(
-    "-s", "--size", type=parse_size, default="64KiB", show_default=True, help="Of each file."
+    "-s",
+    "--size",
+    type=parse_size,
+    metavar="SIZE",
+    default="64KiB",
+    show_default=True,
+    help="Of each file.",
 )
 @click.option(
     "-j",

@@ -87,7 +87,7 @@ def status_of(error: BaseException) -> int:
 def describe(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, click.ClickException):
-        text = error.format_message()
+        text = " ".join(error.format_message().split())  # a list of choices has lines
     elif isinstance(error, Failure | StorageDriverError):
         text = str(error)
     elif isinstance(error, OSError) and error.strerror:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -41,6 +41,7 @@ from azdriver.testing.azurite_install import (
     tail,
     wait_for_exit,
 )
+from azdriver.testing.filelock import locked
 
 __all__ = [
     "AZURITE_VERSION",
@@ -59,6 +60,7 @@ DEVSTORE_KEY = (  # published by Microsoft, the same everywhere: not a secret
 )
 DEFAULT_HOST = "127.0.0.1"
 STOP_GRACE_SECONDS = 5.0
+LOCK_NAME = "azdriver.lock"
 
 # Azurite's standard input is a pipe that we hold. When this process dies, of SIGKILL even, the
 # system closes it, and Azurite shuts down as it would on SIGTERM: no orphan is left. On Windows,
@@ -114,7 +116,7 @@ async def azurite(
 
     Args:
         data_directory: where to keep the blobs; made if missing, kept afterwards. Give it again,
-            and they are found again.
+            and they are found again. One Azurite at a time may have it.
         in_memory: without ``data_directory``, keep them in memory, else in a temporary directory.
         port: 0 for any free one.
         host: where to listen, and the endpoint's host. A certificate may need ``localhost``.
@@ -130,9 +132,9 @@ async def azurite(
             One without ``AZDRIVER_AZURITE`` makes sure that Azurite is started here.
 
     Raises:
-        AzuriteError: not installed, not started (with its output) or no answer; or
-            ``AZDRIVER_AZURITE`` is set, and an option, a version included, asks for what can't be
-            known or changed of a running one.
+        AzuriteError: not installed, not started (with its output) or no answer; or another one
+            has the data directory; or ``AZDRIVER_AZURITE`` is set, and an option, a version
+            included, asks for what can't be known or changed of a running one.
         ValueError: options that exclude each other.
     """
     if (certificate is None) != (key is None):
@@ -164,9 +166,13 @@ async def azurite(
         return
 
     command = await install_azurite(version, progress=progress, environment=environment)
-    with tempfile.TemporaryDirectory(
-        prefix="azdriver-azurite-", ignore_cleanup_errors=True
-    ) as workspace:
+    async with AsyncExitStack() as stack:
+        held = []
+        if data_directory is not None:
+            held.append(await stack.enter_async_context(_sole_user(data_directory)))
+        workspace = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="azdriver-azurite-", ignore_cleanup_errors=True)
+        )
         log = Path(workspace, "output.log")
         if data_directory is None and not in_memory:
             data_directory = Path(workspace, "data")
@@ -201,6 +207,8 @@ async def azurite(
                 if name not in ("AZURITE_ACCOUNTS", "AZURITE_DB")
             },
             stdin=subprocess.PIPE,
+            # So that, if we are killed, nobody else begins before it has ended.
+            inherited=held if sys.platform != "win32" else (),
         )
         try:
             try:
@@ -218,6 +226,23 @@ async def azurite(
             yield AzuriteServer(endpoint, version=version, pid=process.pid, debug_log=debug_log)
         finally:
             await _stop(process)
+
+
+@asynccontextmanager
+async def _sole_user(directory: Path) -> AsyncGenerator[int]:
+    """Lock a data directory: of two Azurites in one, each would overwrite the other's index."""
+    async with AsyncExitStack() as stack:
+        try:
+            lock = await stack.enter_async_context(
+                locked(directory / LOCK_NAME, patience_seconds=STOP_GRACE_SECONDS)
+            )
+        except TimeoutError:
+            raise AzuriteError(
+                f"{directory}: another Azurite that runs keeps its blobs there"
+            ) from None
+        except OSError as error:
+            raise AzuriteError(f"{directory}: {error.strerror}") from error
+        yield lock
 
 
 async def _running(address: str, start_timeout: timedelta) -> AzuriteServer:

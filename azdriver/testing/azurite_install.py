@@ -9,13 +9,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 from anyio import to_thread
+
+from azdriver.testing.filelock import locked
 
 AZURITE_VERSION = "3.37.0"
 """The version that azdriver is tested with; the driver itself also works on 3.35.0."""
@@ -26,7 +27,6 @@ MINIMUM_NODE = (22, 0, 0)
 # A download of about 100 MB. npm itself gives up on a dead network within minutes.
 INSTALL_TIMEOUT_SECONDS = 900.0
 POLL_SECONDS = 0.02
-LOCK_POLL_SECONDS = 0.2
 TAIL_LINES = 20
 
 
@@ -83,7 +83,10 @@ async def install_azurite(
     node = await to_thread.run_sync(find_node, environment)
     script = await to_thread.run_sync(_installed_script, folder)
     if script is None:
-        async with _locked(folder, report):
+        async with locked(
+            folder.with_name(f"{folder.name}.lock"),
+            on_wait=lambda: report(f"Waiting for another process that installs into {folder}."),
+        ):
             script = await to_thread.run_sync(_installed_script, folder)
             if script is None:
                 report(f"Installing Azurite {version} from npm into {folder}; takes a minute.")
@@ -227,37 +230,6 @@ def _prepare(version: str, folder: Path) -> Path:
     return partial
 
 
-@asynccontextmanager
-async def _locked(folder: Path, report: Callable[[str], None]) -> AsyncGenerator[None]:
-    """Hold the folder's lock file. The system lets go of it when the process dies."""
-    path = folder.with_name(f"{folder.name}.lock")
-    await anyio.Path(path.parent).mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        if not _try_lock(descriptor):
-            report(f"Waiting for another process that installs into {folder}.")
-            while not _try_lock(descriptor):  # noqa: ASYNC110 -- the holder is another process
-                await anyio.sleep(LOCK_POLL_SECONDS)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # POSIX and Windows, in this order
-        return False
-    return True
-
-
 # Popen, and polling, instead of anyio's processes: starting one can't be broken off half way by
 # a cancellation, and killing it needs no await, which a second cancellation would break off.
 def start_process(
@@ -267,10 +239,12 @@ def start_process(
     directory: Path,
     environment: Mapping[str, str],
     stdin: int,
+    inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program that writes to a file: a pipe that nobody reads would fill and stop it.
 
     It gets a session of its own, so that Ctrl-C in the terminal reaches only us, and we stop it.
+    ``inherited`` are descriptors that it holds, too; on Windows there are none.
     """
     with log.open("wb") as output:
         return subprocess.Popen(
@@ -281,6 +255,7 @@ def start_process(
             cwd=directory,
             env=dict(environment),
             start_new_session=True,
+            pass_fds=inherited,
         )
 
 

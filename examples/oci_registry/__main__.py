@@ -27,6 +27,8 @@ URL_VARIABLE: Final = "AZDRIVER_URL"
 DEFAULT_PORT: Final = 5000
 DEFAULTS: Final = RegistrySettings()
 DEFAULT_SHUTDOWN_SECONDS: Final = 30.0
+# In hours or in seconds: no time-out of the event loop, and no date, overflows.
+MAX_TIME: Final = 1_000_000
 EMULATOR_CONTAINER: Final = "registry"
 
 STORAGE_HELP: Final = f"""\
@@ -110,7 +112,7 @@ def _add_serving(parser: ArgumentParser) -> None:
     _add_storage(parser)
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
     parser.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="0 for any that is free (%(default)s)"
+        "--port", type=_port, default=DEFAULT_PORT, help="0 for any that is free (%(default)s)"
     )
     parser.add_argument(
         "--htpasswd", type=Path, metavar="FILE", help="only its users come in; see htpasswd -B"
@@ -132,9 +134,9 @@ def _add_serving(parser: ArgumentParser) -> None:
         ("--max-manifest-bytes", int, DEFAULTS.max_manifest_bytes, "a larger one is refused"),
         ("--max-upload-bytes", int, DEFAULTS.max_upload_bytes, "a larger blob is refused"),
         ("--max-requests", int, DEFAULTS.max_concurrent_requests, "at once; more are refused"),
-        ("--idle-seconds", float, DEFAULTS.body_idle_seconds, "until a silent client is cut"),
-        ("--request-seconds", float, DEFAULTS.request_seconds, "until a request is cut"),
-        ("--shutdown-seconds", float, DEFAULT_SHUTDOWN_SECONDS, "for requests at the end"),
+        ("--idle-seconds", _positive, DEFAULTS.body_idle_seconds, "until a silent client is cut"),
+        ("--request-seconds", _positive, DEFAULTS.request_seconds, "until a request is cut"),
+        ("--shutdown-seconds", _positive, DEFAULT_SHUTDOWN_SECONDS, "for requests at the end"),
     ):
         shown = "no limit" if default is None else f"{default:.10g}"
         parser.add_argument(
@@ -154,10 +156,19 @@ def _add_collecting(parser: ArgumentParser) -> None:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ArgumentTypeError("is to be greater than 0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= MAX_TIME:  # nor is it NaN
+        raise ArgumentTypeError(f"is to be a number greater than 0, at most {MAX_TIME:,}")
     return value
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise ArgumentTypeError("is to be a number from 0 to 65535")
+    return int(text)
 
 
 async def _serve(arguments: Namespace) -> None:
@@ -174,12 +185,7 @@ async def _serve(arguments: Namespace) -> None:
     # What a request has found to be there is safe for half of the grace period.
     if timedelta(seconds=settings.request_seconds) > settings.grace_period / 2:
         raise CannotBeginError("--request-seconds is more than half of --grace-hours")
-    tls = None
-    if arguments.tls_key is not None and arguments.tls_certificate is None:
-        raise CannotBeginError("--tls-key goes with --tls-certificate")
-    if arguments.tls_certificate is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(arguments.tls_certificate, arguments.tls_key)
+    tls = _tls(arguments.tls_certificate, arguments.tls_key)
     middlewares = []
     if arguments.htpasswd is not None:
         try:
@@ -210,6 +216,28 @@ async def _serve(arguments: Namespace) -> None:
         ) as url:
             print(f"serving on {url}", flush=True)
             await stop.wait()
+
+
+def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if certificate is None:
+        if key is not None:
+            raise CannotBeginError("--tls-key goes with --tls-certificate")
+        return None
+    for path in filter(None, (certificate, key)):
+        try:
+            path.read_bytes()  # the error of ssl does not name the file
+        except OSError as error:
+            raise CannotBeginError(f"{path}: {error.strerror}") from None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # Nobody is there to be asked for a password.
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except OSError as error:
+        files = " and ".join(map(str, filter(None, (certificate, key))))
+        raise CannotBeginError(
+            f"{files}: no certificate with its key in PEM, without a password ({error})"
+        ) from None
+    return context
 
 
 async def _collect(arguments: Namespace) -> None:

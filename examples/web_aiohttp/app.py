@@ -74,7 +74,7 @@ async def errors_as_answers(request: web.Request, handler: Handler) -> web.Strea
         return web.json_response(answer.body, status=answer.status, headers=answer.headers)
     except web.RequestPayloadError:
         return web.json_response({"error": "malformed body"}, status=400)
-    except ConnectionResetError:
+    except ConnectionError:
         if request.transport is not None and not request.transport.is_closing():
             raise
         return web.Response(status=400)  # not sent: the client has hung up

@@ -52,6 +52,7 @@ def test_help(cli: Cli, command: str) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.startswith(f"Usage: azdriver {command} [OPTIONS]")
     assert "Options of every command:\n  -u, --url URL" in ran.stdout
+    assert "PARSE_" not in ran.stdout  # the name of a function
     assert all(len(line) <= 80 for line in ran.stdout.splitlines())
 
 
@@ -105,6 +106,11 @@ def test_an_unknown_option_is_one_line(cli: Cli, command: str) -> None:
         (["get", "-r", "/none"], 3, "azure: path not found: /none"),
         (["get", "/none", "-", "--resume"], 2, "to the standard output goes one file"),
         (["bench", "--size", "much"], 2, "Invalid value for '-s' / '--size': 'much'"),
+        (
+            ["completion"],
+            2,
+            "Missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish (",
+        ),
         (["completion", "cmd"], 2, "Invalid value for '{bash|zsh|fish}'"),
         (["emulator", "--port", "70000"], 2, "Invalid value for '--port'"),
     ],

@@ -595,6 +595,29 @@ def test_checksums_onto_a_full_disk(settings: Callable[..., dict[str, str]], tre
     assert (ran.returncode, ran.stderr) == (1, b"azdriver: No space left on device\n")
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("put - /a <&-", 1),
+        ("put - /a </dev/null >&-", 0),  # which prints nothing
+        ("stat / >&-", 1),
+        ("stat / <&-", 0),
+        ("cat /none 2>&-", 3),
+    ],
+)
+def test_standard_streams_that_are_closed(
+    settings: Callable[..., dict[str, str]], command: str, status: int
+) -> None:
+    ran = subprocess.run(
+        ["sh", "-c", f'"$0" -P -X dev -W error -m azdriver {command}', sys.executable],
+        env={**os.environ, **settings()},
+        stderr=subprocess.PIPE,
+        timeout=60,
+    )
+    said = b"azdriver: Bad file descriptor\n" if status == 1 else b""
+    assert (ran.returncode, ran.stderr) == (status, said)
+
+
 async def test_a_pipe_that_cannot_be_moved_into_its_place_is_kept(
     driver: AzureBlobDriver, process: Process, settings: Callable[..., dict[str, str]]
 ) -> None:

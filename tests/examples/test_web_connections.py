@@ -7,6 +7,7 @@ import hashlib
 import logging
 import random
 import socket
+import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -197,6 +198,26 @@ async def test_downloads_that_are_broken_off_leak_no_connection(
             await until(downloads_ended, caplog, number)
         status, answered = await ask(address, head("GET", PATH))
         assert (status, answered.endswith(body)) == (200, True)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_client_that_hangs_up_while_it_is_waited_for_is_no_error(
+    serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It took so little that the server waits for it, and then resets the connection."""
+    caplog.set_level(logging.DEBUG, "azdriver")
+    async with MemoryDriver() as driver:
+        await driver.put_content(PATH, bytes(16 * MIB))
+        async with serve(driver) as address:
+            reader, writer = await connect(address)
+            writer.write(head("GET", PATH))
+            assert (await reader.readline()).split()[1] == b"200"
+            await asyncio.sleep(0.3)  # until nothing more is sent
+            assert not downloads_ended(caplog, 1)
+            client = writer.get_extra_info("socket")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+            await until(downloads_ended, caplog, 1)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 

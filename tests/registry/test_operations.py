@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -127,6 +130,37 @@ async def test_a_client_that_takes_nothing_is_cut(open_registry: OpenRegistry) -
         assert received < 24 * 1024 * 1024
     finally:
         writer.close()
+
+
+@pytest.mark.parametrize("way", ["resets the connection", "takes nothing"])
+async def test_a_client_that_is_gone_is_a_line_in_the_log(
+    way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with AsyncExitStack() as stack:
+        driver = await stack.enter_async_context(MemoryDriver())
+        idle_seconds = 0.2 if way == "takes nothing" else 60
+        app = make_app(driver, RegistrySettings(body_idle_seconds=idle_seconds))
+        # Not aiohttp's server for tests, which cancels a request when its client is gone.
+        url = await stack.enter_async_context(
+            serving(app, host="127.0.0.1", port=0, shutdown_seconds=1)
+        )
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        digest = await RegistryClient(session, URL(url)).push_blob("a", bytes(24 * 1024 * 1024))
+        host, port = URL(url).host, URL(url).port
+        reader, writer = await asyncio.open_connection(host, port, limit=1024)
+        writer.write(f"GET /v2/a/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert b"200" in await reader.readline()
+        await asyncio.sleep(0.3)  # until nothing more is sent, and the registry waits
+        client = writer.get_extra_info("socket")
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if way == "resets the connection":
+            writer.transport.abort()
+        async with asyncio.timeout(10):
+            while not any("the client is gone" in text for text in caplog.messages):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        writer.transport.abort()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_a_request_has_a_limit_of_time(open_registry: OpenRegistry) -> None:

@@ -51,8 +51,14 @@ def _can_be_installed(word: str) -> bool:
     extras = re.fullmatch(r"(?:azdriver|\.\.?)(?:\[([a-z,]+)\])?", word)
     if extras:
         return all(extra in ("", *known_extras) for extra in (extras[1] or "").split(","))
-    word = word.removeprefix("../pyproject.toml:")
-    return word in ("-e", "--group", "nox", "pytest", *PYPROJECT["dependency-groups"])
+    groups = PYPROJECT["dependency-groups"]
+    packages = {
+        re.split(r"[^\w.-]", wanted)[0]
+        for group in groups.values()
+        for wanted in group
+        if isinstance(wanted, str)
+    }
+    return word in ("-e", "--group", "--upgrade", "nox", "pip", "pytest", *groups, *packages)
 
 
 def _sessions() -> set[str]:

@@ -118,6 +118,28 @@ async def test_data_directory_outlives_stop_and_kill(
     assert [process.returncode for process in started] == [0, -signal.SIGKILL, 0]
 
 
+async def test_a_data_directory_has_one_azurite(
+    tmp_path: Path, started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two would each overwrite the other's index."""
+    monkeypatch.setattr("azdriver.testing.azurite.STOP_GRACE_SECONDS", 0.1)
+    async with azurite(data_directory=tmp_path, environment=ENVIRONMENT):
+        with pytest.raises(AzuriteError, match="another Azurite that runs keeps its blobs there"):
+            async with azurite(data_directory=tmp_path, environment=ENVIRONMENT):
+                pytest.fail("it started")
+    async with azurite(data_directory=tmp_path, environment=ENVIRONMENT) as server:
+        await put(server, "a")
+    assert len(started) == 2
+
+
+async def test_a_data_directory_that_is_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(AzuriteError, match=r"file: File exists$"):
+        async with azurite(data_directory=file, environment=ENVIRONMENT):
+            pytest.fail("it started")
+
+
 async def test_temporary_directory_is_removed(started: list[subprocess.Popen[bytes]]) -> None:
     async with azurite(in_memory=False, environment=ENVIRONMENT) as server:
         await put(server, "a")
@@ -145,17 +167,11 @@ async def test_https_with_bearer_tokens_and_debug_log(
     assert "GET" in log.read_text()  # the request that waited for the answer
 
 
-@pytest.mark.parametrize("reason", ["data directory is a file", "port is taken", "too slow"])
+@pytest.mark.parametrize("reason", ["port is taken", "too slow"])
 async def test_failed_start_shows_the_output(
     reason: str, tmp_path: Path, started: list[subprocess.Popen[bytes]]
 ) -> None:
-    if reason == "data directory is a file":
-        file = tmp_path / "file"
-        file.touch()
-        with pytest.raises(AzuriteError, match=r"status 1 .*\n.*Exit due to .*file"):
-            async with azurite(data_directory=file, environment=ENVIRONMENT):
-                pytest.fail("it started")
-    elif reason == "port is taken":
+    if reason == "port is taken":
         async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
             port = listener.extra(anyio.abc.SocketAttribute.local_port)
             with pytest.raises(AzuriteError, match=rf"EADDRINUSE.*{port}"):

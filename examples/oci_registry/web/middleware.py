@@ -50,8 +50,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             request,
             RegistryError(ErrorCode.UNAVAILABLE, "the storage does not answer as it should"),
         )
-    except ConnectionError:  # the client is gone, and nobody reads an answer
-        raise
+    except ConnectionError as error:
+        if request.transport is not None and not request.transport.is_closing():
+            raise
+        # Not raised: aiohttp logs a traceback for what is the client's affair.
+        _log.info("%s %s: the client is gone: %s", request.method, request.path, error)
+        return web.Response()  # which nobody gets
     except Exception:
         _log.exception("%s %s", request.method, request.path)
         return _answer(request, RegistryError(ErrorCode.UNKNOWN, "unknown error"))
@@ -62,7 +66,7 @@ def _answer(request: web.Request, error: RegistryError) -> web.StreamResponse:
         # Half an answer is sent. Only a cut connection tells the client that it is not whole.
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError(f"cut within an answer: {error}")
+        return web.Response()  # which nobody gets
     response = web.json_response(error.body(), status=error.status, headers=error.headers)
     if "Expect" in request.headers:
         # The client may send its body yet, or not: what comes next on this connection is unknown.
