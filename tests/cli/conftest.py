@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import CompletedProcess
 from urllib.parse import quote
@@ -63,8 +64,20 @@ def cli(
         yield run
 
 
+@contextmanager
+def _logging_as_before() -> Iterator[None]:
+    """A command sets it up for its process, which this one is not."""
+    root, azdriver = logging.getLogger(), logging.getLogger("azdriver")
+    handlers, level = list(root.handlers), azdriver.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        azdriver.setLevel(level)
+
+
 def _run(*arguments: str | Path, env: dict[str, str]) -> CompletedProcess[str]:
-    with CliRunner().isolation(env=env) as (out, err, *_):
+    with _logging_as_before(), CliRunner().isolation(env=env) as (out, err, *_):
         try:
             status = main([str(argument) for argument in arguments])
         except SystemExit as exit:  # of the shell completion, which is click's own
