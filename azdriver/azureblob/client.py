@@ -163,7 +163,7 @@ class Clients:
         ):
             return
         if not self.options.create_container:
-            await self._require_container()
+            await self.require_container()
             return
 
         async def look() -> None:
@@ -176,21 +176,35 @@ class Clients:
                 return
             if status_of(error) != 403:
                 raise
-            await self._require_container()
+            not_listed = await self._list_container()
+            if not_listed is not None:
+                raise not_listed from error
 
-    async def _require_container(self) -> None:
-        # Not "is it there?", which not every credential may ask: can it be listed?
+    async def require_container(self) -> None:
+        """Look whether the container is there, as far as the credential may know.
+
+        Raises:
+            ConfigurationError: it does not exist.
+            AzureError: it cannot be reached.
+        """
+        not_listed = await self._list_container()
+        if not_listed is None:
+            return
+        if error_code(not_listed) == "ContainerNotFound":
+            reason = f"does not exist: {self.options.container}"
+            raise ConfigurationError(DRIVER_NAME, "container", reason) from not_listed
+        raise not_listed
+
+    async def _list_container(self) -> AzureError | None:
+        """Why it cannot be listed."""
+        # Not "is it there?", which not every credential may ask.
         try:
             async for _ in self.container.list_blob_names(results_per_page=1).by_page():
                 break
-        except AzureError as not_listed:
-            code = error_code(not_listed)
-            if code == "ContainerNotFound" and not self.options.create_container:
-                reason = f"does not exist: {self.options.container}"
-                raise ConfigurationError(DRIVER_NAME, "container", reason) from not_listed
+        except AzureError as error:
             # It is known, but may not list either: its first operation will tell the rest.
-            if code != "AuthorizationPermissionMismatch":
-                raise
+            return None if error_code(error) == "AuthorizationPermissionMismatch" else error
+        return None
 
     async def close(self) -> None:
         async with AsyncExitStack() as stack:  # the next even if one fails

@@ -221,6 +221,18 @@ async def test_an_earlier_content_that_was_kept_is_dropped_when_it_is_said(
     assert cli("cat", "/a").stdout == "another"
 
 
+@pytest.mark.parametrize("how", ["--dry-run", "--yes"])
+def test_a_container_that_is_not_there_is_named(
+    azurite_server: AzuriteServer, cli: Cli, how: str
+) -> None:
+    url = (
+        f"azure://{azurite_server.account_name}/mistyped?serviceurl={azurite_server.blob_endpoint}"
+    )
+    ran = cli("migrate", how, "--url", url)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == "azdriver: azure: parameter container: does not exist: mistyped\n"
+
+
 @pytest.mark.parametrize("command", [["doctor"], ["migrate", "--yes"]])
 def test_another_driver_is_refused(cli: Cli, command: list[str]) -> None:
     ran = cli(*command, "--url", "memory:")

@@ -50,11 +50,13 @@ async def plan_migration(
         wrap_transport: as the driver's.
 
     Raises:
+        ConfigurationError: the container does not exist.
         StorageDriverError: the container could not be listed.
     """
     clients = Clients(options, session, wrap_transport)
     try:
         with translated("", "plan_migration"):
+            await clients.require_container()
             return await _Planning(clients, settings or MigrationSettings(), progress).run()
     finally:
         await clients.close()

@@ -77,10 +77,13 @@ async def migrate(
         What was done, and what was left and why.
 
     Raises:
+        ConfigurationError: the container does not exist.
         StorageDriverError: the container could not be listed.
     """
     clients = Clients(options, session, wrap_transport)
     try:
+        with translated("", "migrate"):
+            await clients.require_container()
         return await _Run(clients, settings or MigrationSettings(), progress).run()
     finally:
         await clients.close()

@@ -48,6 +48,6 @@ async def serving(
         await site.stop()
         # Not by aiohttp alone: it stops to read bodies as soon as it shuts down.
         if cut := await app[TRAFFIC].end(within_seconds=shutdown_seconds):
-            _log.warning("%d requests were cut", cut)
+            _log.warning("cut at the end: %d request%s", cut, "s" * (cut != 1))
     finally:
         await runner.cleanup()
