@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import Final
 
 from azdriver import ConfigurationError
 
 __all__ = ["MissingReferences", "RegistrySettings"]
+
+# What the Go registry takes, too.
+DEFAULT_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 
 
 class MissingReferences(StrEnum):
@@ -41,7 +45,7 @@ class RegistrySettings:
         max_hashers: uploads whose hash is kept in memory; others are read once at their end.
     """
 
-    max_manifest_bytes: int = 4 * 1024 * 1024
+    max_manifest_bytes: int = DEFAULT_MANIFEST_BYTES
     missing_references: MissingReferences = MissingReferences.REFUSE
     redirect_blobs: bool = False
     redirect_expiry: timedelta = timedelta(minutes=20)
@@ -71,3 +75,8 @@ class RegistrySettings:
                 raise ConfigurationError("registry", name, "is to be longer than 0")
         if self.max_upload_bytes is not None and self.max_upload_bytes < 0:
             raise ConfigurationError("registry", "max_upload_bytes", "is negative")
+
+    @property
+    def max_stored_manifest_bytes(self) -> int:
+        """What is larger, and nothing says that it is a manifest, is none."""
+        return max(self.max_manifest_bytes, DEFAULT_MANIFEST_BYTES)
