@@ -41,6 +41,7 @@ class RegistrySettings:
         max_upload_bytes: a larger blob is refused with 413; None if there is no limit.
         max_concurrent_requests: of all clients; one more is refused with 429.
         max_page_entries: of the catalog in one answer; more are on the next page.
+        max_page_bytes: of the referrers in one answer; more are on the next page.
         max_requests_in_flight: storage requests at once for one request of a client.
         max_hashers: uploads whose hash is kept in memory; others are read once at their end.
     """
@@ -55,6 +56,7 @@ class RegistrySettings:
     max_upload_bytes: int | None = None
     max_concurrent_requests: int = 1000
     max_page_entries: int = 1000
+    max_page_bytes: int = 4 * 1024 * 1024
     max_requests_in_flight: int = 16
     max_hashers: int = 1000
 
@@ -65,6 +67,7 @@ class RegistrySettings:
             "request_seconds",
             "max_concurrent_requests",
             "max_page_entries",
+            "max_page_bytes",
             "max_requests_in_flight",
             "max_hashers",
         ):

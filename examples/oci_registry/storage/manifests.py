@@ -20,7 +20,7 @@ from oci_registry.storage.concurrency import each
 from oci_registry.storage.condemned import Condemned
 from oci_registry.storage.contents import read_content
 from oci_registry.storage.links import read_link, refresh_link, write_link
-from oci_registry.storage.referrers import ReferrerStore, fallback_subject, index_of
+from oci_registry.storage.referrers import ReferrerStore, fallback_subject
 from oci_registry.storage.tags import TagStore
 
 __all__ = ["ManifestStore", "StoredManifest"]
@@ -60,7 +60,7 @@ class ManifestStore:
         """A manifest of a repository.
 
         For old clients, the tag ``sha256-<hex>`` is an index of the referrers of that digest, if
-        nobody pushed one.
+        nobody pushed one; of the first page of them, if they are many.
 
         Raises:
             RegistryError: ``MANIFEST_UNKNOWN``.
@@ -72,9 +72,9 @@ class ManifestStore:
             return await self._by_digest(name, digest)
         subject = fallback_subject(reference)
         if subject is not None:
-            listed = await self._referrers.of(name, subject)
-            if listed:
-                content = index_of(listed)
+            page = await self._referrers.page(name, subject)
+            if page.descriptors:
+                content = page.index()
                 return StoredManifest(digest_of(content), OCI_INDEX, content)
         raise _unknown(reference)
 

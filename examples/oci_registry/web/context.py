@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
@@ -60,6 +60,6 @@ def page_size(request: web.Request) -> int | None:
     return int(given)
 
 
-def link_to_next(path: str, *, n: int, last: str) -> str:
-    """The header ``Link`` to the next page."""
-    return f'<{path}?{urlencode({"n": n, "last": last})}>; rel="next"'
+def link_to_next(request: web.Request, query: Sequence[tuple[str, str]]) -> str:
+    """The header ``Link`` to the next page of what was asked for."""
+    return f'<{quote(request.path)}?{urlencode(query)}>; rel="next"'
