@@ -40,6 +40,9 @@ class RegistrySettings:
         request_seconds: how long a request may take: far less than the grace period.
         max_upload_bytes: a larger blob is refused with 413; None if there is no limit.
         max_concurrent_requests: of all clients; one more is refused with 429.
+        max_concurrent_uploads: requests with a body, which takes memory. One more waits for
+            ``upload_wait_seconds``, and is then refused with 429.
+        upload_wait_seconds: for the end of another upload.
         max_page_entries: of the catalog in one answer; more are on the next page.
         max_page_bytes: of the referrers in one answer; more are on the next page.
         max_requests_in_flight: storage requests at once for one request of a client.
@@ -55,6 +58,8 @@ class RegistrySettings:
     request_seconds: float = 2 * 60 * 60.0
     max_upload_bytes: int | None = None
     max_concurrent_requests: int = 1000
+    max_concurrent_uploads: int = 32
+    upload_wait_seconds: float = 10.0
     max_page_entries: int = 1000
     max_page_bytes: int = 4 * 1024 * 1024
     max_requests_in_flight: int = 16
@@ -66,6 +71,8 @@ class RegistrySettings:
             "body_idle_seconds",
             "request_seconds",
             "max_concurrent_requests",
+            "max_concurrent_uploads",
+            "upload_wait_seconds",
             "max_page_entries",
             "max_page_bytes",
             "max_requests_in_flight",

@@ -79,6 +79,44 @@ async def test_too_many_requests_are_refused(storage: StorageDriver) -> None:
         await registry.ask("GET", "/v2/", status=200)
 
 
+async def test_uploads_have_a_limit_of_their_own(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(
+        RegistrySettings(max_concurrent_uploads=2, upload_wait_seconds=0.1)
+    )
+    bodies = [Body() for _ in range(2)]
+    pushes = [
+        asyncio.create_task(registry.ask("PATCH", await registry.start("a"), body(), status=202))
+        for body in bodies
+    ]
+    location = await registry.start("a")
+    for body in bodies:
+        await body.started.wait()
+    # What has no body goes on, and one that has is refused before it is read.
+    await registry.ask("GET", "/v2/", status=200)
+    answer = await registry.ask("PATCH", location, b"third", status=429)
+    assert (answer.code, answer.headers["Retry-After"]) == ("TOOMANYREQUESTS", "1")
+    assert (await registry.ask("GET", location, status=204)).headers["Range"] == "0-0"
+    for body in bodies:
+        body.goes_on.set()
+    await asyncio.gather(*pushes)
+    await registry.ask("PATCH", location, b"third", status=202)
+
+
+async def test_an_upload_waits_for_another_to_end(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(RegistrySettings(max_concurrent_uploads=1))
+    locations = [await registry.start("a") for _ in range(8)]
+    first = Body()
+    push = asyncio.create_task(registry.ask("PATCH", locations[0], first(), status=202))
+    await first.started.wait()
+    others = [
+        asyncio.create_task(registry.ask("PATCH", location, b"content", status=202))
+        for location in locations[1:]
+    ]
+    assert not (await asyncio.wait(others, timeout=0.1))[0]
+    first.goes_on.set()
+    await asyncio.gather(push, *others)
+
+
 async def test_a_blob_has_a_limit(open_registry: OpenRegistry) -> None:
     registry = await open_registry(RegistrySettings(max_upload_bytes=10))
 
@@ -176,6 +214,7 @@ async def test_a_request_has_a_limit_of_time(open_registry: OpenRegistry) -> Non
     [
         ("max_upload_bytes", -1),
         ("max_concurrent_requests", 0),
+        ("max_concurrent_uploads", 0),
         ("body_idle_seconds", 0.0),
         ("request_seconds", 0.0),
     ],
