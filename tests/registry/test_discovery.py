@@ -264,6 +264,46 @@ async def test_old_clients_find_referrers_by_the_fallback_tag(registry: Registry
     assert await registry.tags("a") == ["sig"]
 
 
+async def test_the_fallback_tag_of_a_long_digest_is_cut(registry: RegistryClient) -> None:
+    image = await registry.image("a", b"layer")
+    subjects = [descriptor(b"%d" % n, IMAGE, digest=sha512(b"%d" % n)) for n in range(3)]
+    artifacts = [_artifact(subject, image) for subject in subjects]
+    for number, artifact in enumerate(artifacts):
+        await registry.push_manifest("a", f"sig{number}", artifact)
+    for subject, artifact in zip(subjects, artifacts, strict=True):
+        tag = subject["digest"].replace(":", "-")[: len("sha512-") + 64]
+        answer = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+        (found,) = answer.json["manifests"]
+        assert found["digest"] == sha256(json.dumps(artifact).encode())
+        # With less, or with more, which would be no tag, nobody looks there.
+        for other in (tag[:-1], subject["digest"].replace(":", "-"), "md5-" + tag[7:]):
+            await registry.ask("GET", f"/v2/a/manifests/{other}", status=404)
+    for value in ("0" * 64, "f" * 64):
+        await registry.ask("GET", f"/v2/a/manifests/sha512-{value}", status=404)
+
+
+@pytest.mark.parametrize("digest_of", [sha256, sha512])
+async def test_a_fallback_tag_that_a_client_put_is_what_it_put(
+    registry: RegistryClient, digest_of: type
+) -> None:
+    digest: Any = digest_of(b"subject")
+    subject = descriptor(b"subject", IMAGE, digest=digest)
+    image = await registry.image("a", b"layer")
+    first, second = (_artifact(subject, image, annotations={"n": n}) for n in "12")
+    await registry.push_manifest("a", "first", first)
+    tag = digest.replace(":", "-")[: len("sha256-") + 64]
+    listed = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+    await registry.push_manifest("a", tag, listed.json)
+    await registry.push_manifest("a", "second", second)
+    answer = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+    assert answer.json == listed.json
+    digest_of_tag = answer.headers["Docker-Content-Digest"]
+    by_digest = await registry.ask("GET", f"/v2/a/manifests/{digest_of_tag}", status=200)
+    assert by_digest.body == answer.body
+    found = await registry.referrers("a", digest)
+    assert {item["annotations"]["n"] for item in found} == {"1", "2"}
+
+
 @pytest.mark.parametrize("digest", ["sha256:x", "x", "md5:" + "0" * 32])
 async def test_referrers_of_what_is_no_digest_are_400(
     registry: RegistryClient, digest: str

@@ -20,7 +20,7 @@ from oci_registry.storage.concurrency import each
 from oci_registry.storage.condemned import Condemned
 from oci_registry.storage.contents import read_content
 from oci_registry.storage.links import read_link, refresh_link, write_link
-from oci_registry.storage.referrers import ReferrerStore, fallback_subject
+from oci_registry.storage.referrers import ReferrerStore
 from oci_registry.storage.tags import TagStore
 
 __all__ = ["ManifestStore", "StoredManifest"]
@@ -59,8 +59,8 @@ class ManifestStore:
     async def get(self, name: RepositoryName, reference: Reference) -> StoredManifest:
         """A manifest of a repository.
 
-        For old clients, the tag ``sha256-<hex>`` is an index of the referrers of that digest, if
-        nobody pushed one; of the first page of them, if they are many.
+        For old clients, the tag ``sha256-<64 digits>`` is an index of the referrers of that
+        digest, if nobody pushed one; of the first page of them, if they are many.
 
         Raises:
             RegistryError: ``MANIFEST_UNKNOWN``.
@@ -70,7 +70,7 @@ class ManifestStore:
         digest = await self._tags.resolve(name, reference)
         if digest is not None:
             return await self._by_digest(name, digest)
-        subject = fallback_subject(reference)
+        subject = await self._referrers.subject_of(name, reference)
         if subject is not None:
             page = await self._referrers.page(name, subject)
             if page.descriptors:

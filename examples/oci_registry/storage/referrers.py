@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, Container, Iterable, Sequence
 from contextlib import aclosing, suppress
@@ -19,20 +20,14 @@ from oci_registry.settings import RegistrySettings
 from oci_registry.storage.concurrency import each
 from oci_registry.storage.links import read_link
 
-__all__ = ["ReferrerStore", "ReferrersPage", "fallback_subject"]
+__all__ = ["ReferrerStore", "ReferrersPage"]
 
-# Such as sha256-<64 hex digits>: the tag where clients keep a list for registries without one.
-_FALLBACK_SEPARATOR: Final = "-"
+# The tag where clients keep a list for registries without one: as the specification cuts it, so
+# that also a digest of SHA-512 makes a tag.
+_FALLBACK_TAG: Final = re.compile(r"([a-z0-9]+)-([0-9a-f]{64})")
+_FALLBACK_CHARACTERS: Final = 64
 # Between the descriptors of an index.
 _SEPARATOR: Final = b", "
-
-
-def fallback_subject(tag: Tag) -> Digest | None:
-    """The subject whose referrers old clients look for below a tag; None for other tags."""
-    try:
-        return parse_digest(tag.replace(_FALLBACK_SEPARATOR, ":", 1))
-    except RegistryError:
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +89,30 @@ class ReferrerStore:
         """Take a manifest out of the list of its subject."""
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.referrer(name, subject, digest))
+
+    async def subject_of(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        """Whose referrers old clients look for below a tag; None for other tags.
+
+        Of a digest that is cut there, the rest is that of a subject that has referrers.
+        """
+        match = _FALLBACK_TAG.fullmatch(tag)
+        if match is None:
+            return None
+        algorithm, value = match.groups()
+        try:
+            return parse_digest(f"{algorithm}:{value}")
+        except RegistryError:
+            directory = layout.referrers_by(name, algorithm)
+        with suppress(PathNotFoundError, RegistryError):
+            async with aclosing(
+                self._driver.walk(directory, start_after=f"{directory}/{value}")
+            ) as walk:
+                async for info in walk:
+                    found = info.path[len(directory) + 1 :].partition("/")[0]
+                    if found.startswith(value):
+                        return parse_digest(f"{algorithm}:{found}")
+                    return None
+        return None
 
     async def page(
         self,
@@ -196,7 +215,7 @@ class ReferrerStore:
 
     async def _fallback(self, name: RepositoryName, subject: Digest) -> list[Digest]:
         """What a client listed below the fallback tag."""
-        tag = Tag(f"{subject.algorithm}{_FALLBACK_SEPARATOR}{subject.hex[:64]}")
+        tag = Tag(f"{subject.algorithm}-{subject.hex[:_FALLBACK_CHARACTERS]}")
         listed = await read_link(self._driver, layout.tag_current_link(name, tag))
         if listed is None:
             return []
