@@ -101,6 +101,24 @@ MALFORMED = [
 ]
 
 
+async def test_a_number_may_be_large(registry: RegistryClient) -> None:
+    digest = await registry.push_blob("a", b"0123456789")
+    await registry.push_image("a", "v1", b"layer")
+    for large in ("9" * 18, "9" * 20, "9" * 5000, "0" * 30 + "7"):
+        for asked, status, expected in (
+            (f"bytes=3-{large}", 206, b"3456789"[: 5 if large[0] == "0" else 7]),
+            (f"bytes=-{large}", 206, b"0123456789"[3 if large[0] == "0" else 0 :]),
+            (f"bytes={large}-", 206 if large[0] == "0" else 416, b"789"),
+        ):
+            answer = await registry.ask(
+                "GET", f"/v2/a/blobs/{digest}", headers={"Range": asked}, status=status
+            )
+            assert status != 206 or answer.body == expected
+        assert await registry.tags("a", f"?n={large}") == ["v1"]
+        answer = await registry.ask("GET", f"/v2/_catalog?n={large}", status=200)
+        assert answer.json["repositories"] == ["a"]
+
+
 async def test_what_is_malformed_is_the_clients_error(registry: RegistryClient) -> None:
     for method, path, status, code in MALFORMED:
         answer = await registry.ask(method, path)
