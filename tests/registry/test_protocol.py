@@ -17,6 +17,17 @@ async def test_the_version_check_is_answered(registry: RegistryClient) -> None:
         assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
 
 
+async def test_what_can_be_got_has_a_head(registry: RegistryClient) -> None:
+    await registry.push_image("a", "v1", b"layer")
+    for path in ("/v2/", "/v2", "/v2/_catalog?n=1", "/v2/a/tags/list", f"/v2/a/referrers/{D}"):
+        get = await registry.ask("GET", path, status=200)
+        head = await registry.ask("HEAD", path, status=200)
+        assert head.body == b""
+        for header in ("Content-Length", "Content-Type"):
+            assert head.headers[header] == get.headers[header]
+    await registry.ask("HEAD", "/v2/b/tags/list", status=404)
+
+
 @pytest.mark.parametrize(
     "name", ["a", "a/b", "a0.b_c__d-e--f/0", "blobs/uploads/manifests", "a" * 255, "a/tags/list"]
 )

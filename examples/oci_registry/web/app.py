@@ -45,11 +45,17 @@ _ROUTES: Final[Sequence[tuple[str, str, Handler]]] = (
     ("GET", health.LIVE, health.is_live),
     ("HEAD", health.READY, health.is_ready),
     ("GET", health.READY, health.is_ready),
-    ("GET", "/v2/", _check_version),
-    ("GET", "/v2", _check_version),
-    ("GET", "/v2/_catalog", discovery.list_repositories),
-    ("GET", "/v2/{name:.+}/tags/list", discovery.list_tags),
-    ("GET", "/v2/{name:.+}/referrers/{digest}", discovery.get_referrers),
+    *(
+        (method, path, handler)
+        for path, handler in (
+            ("/v2/", _check_version),
+            ("/v2", _check_version),
+            ("/v2/_catalog", discovery.list_repositories),
+            ("/v2/{name:.+}/tags/list", discovery.list_tags),
+            ("/v2/{name:.+}/referrers/{digest}", discovery.get_referrers),
+        )
+        for method in ("HEAD", "GET")
+    ),
     ("HEAD", "/v2/{name:.+}/manifests/{reference}", manifests.get_manifest),
     ("GET", "/v2/{name:.+}/manifests/{reference}", manifests.get_manifest),
     ("PUT", "/v2/{name:.+}/manifests/{reference}", manifests.put_manifest),
