@@ -196,6 +196,8 @@ def test_what_is_no_manifest_is_refused(document: Any, media_type: str) -> None:
         b"[" * 100_000,
         b"1" * 10_000,
         b'{"a": "\xd8"}',
+        # A client of another language could not read these.
+        *(json.dumps(_good()).encode(encoding) for encoding in ("utf-16", "utf-8-sig", "utf-32")),
     ],
 )
 async def test_what_is_not_json_is_400(registry: RegistryClient, content: bytes) -> None:
