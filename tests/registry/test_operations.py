@@ -45,7 +45,11 @@ async def test_it_says_that_it_lives_and_is_ready(registry: RegistryClient) -> N
 
 
 class BrokenDriver(MemoryDriver):
+    lists = 0
+
     async def _list(self, path: Any) -> Any:
+        self.lists += 1
+        await asyncio.sleep(0.01)
         raise BackendError(self.name, path, "the storage is away")
 
 
@@ -59,8 +63,14 @@ async def test_it_is_not_ready_when_the_storage_is_away() -> None:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         registry = RegistryClient(session, URL(url))
         await registry.ask("GET", "/healthz", status=200)
-        answer = await registry.ask("GET", "/readyz", status=503)
-        assert answer.json == {"status": "storage does not answer"}
+        # However many ask, the storage is asked once at a time.
+        for _ in range(3):
+            answers = await asyncio.gather(
+                *(registry.ask("GET", "/readyz", status=503) for _ in range(10))
+            )
+            for answer in answers:
+                assert answer.json == {"status": "storage does not answer"}
+        assert driver.lists < 10
 
 
 async def test_too_many_requests_are_refused(storage: StorageDriver) -> None:

@@ -92,6 +92,7 @@ def make_app(
     app[SETTINGS] = settings
     app[STORAGE] = RegistryStorage(driver, settings)
     app[MAY_READ] = may_read
+    app[health.READINESS] = health.Readiness(driver)
     app[TRAFFIC] = Traffic(max_bodies=settings.max_concurrent_uploads)
     for method, path, handler in _ROUTES:
         app.router.add_route(method, path, handler, expect_handler=expect_nothing_yet)
