@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from yarl import URL
 
 from azdriver import BackendError, ConfigurationError, MemoryDriver, StorageDriver
@@ -71,6 +72,27 @@ async def test_it_is_not_ready_when_the_storage_is_away() -> None:
             for answer in answers:
                 assert answer.json == {"status": "storage does not answer"}
         assert driver.lists < 10
+
+
+@pytest.mark.parametrize("error", [BackendError("memory", "/x", "away"), RuntimeError("bug")])
+async def test_a_path_makes_no_lines_in_the_log(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    @web.middleware
+    async def fail(request: web.Request, handler: Handler) -> web.StreamResponse:
+        raise error
+
+    async with (
+        MemoryDriver() as driver,
+        TestServer(make_app(driver, middlewares=[fail])) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        registry = RegistryClient(session, server.make_url("/"))
+        answer = await registry.ask("GET", "/v2/a%0d%0aforged/tags/list")
+        assert answer.status >= 500
+    (record,) = (record for record in caplog.records if record.name.startswith("oci_registry"))
+    assert "/v2/a%0d%0aforged/tags/list" in record.getMessage()
+    assert len(record.getMessage().splitlines()) == 1
 
 
 async def test_too_many_requests_are_refused(storage: StorageDriver) -> None:
