@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from azdriver import StorageDriver, StorageDriverError, from_url, open_driver
 from oci_registry.garbage import Collected, GarbageCollector
@@ -46,6 +46,13 @@ class CannotBeginError(Exception):
     """What was asked for cannot be done here."""
 
 
+class OneLineParser(ArgumentParser):
+    """Says what is wrong as all other errors are said; ``--help`` says how it is right."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it went well, 2 if it could not begin or go on."""
     arguments = _parser().parse_args(argv)
@@ -61,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = OneLineParser(
         prog="oci_registry",
         description="An OCI registry on any driver of azdriver.",
         epilog=f"examples:\n{EXAMPLES}\n\n{STORAGE_HELP}",

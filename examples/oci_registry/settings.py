@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 from azdriver import ConfigurationError
 
 __all__ = ["MissingReferences", "RegistrySettings"]
 
+# Longer ones may end before the first date that Python has.
+MOST_TIME: Final = timedelta(days=365 * 200)
 # What the Go registry takes, too.
 DEFAULT_MANIFEST_BYTES: Final = 4 * 1024 * 1024
 
@@ -78,11 +81,14 @@ class RegistrySettings:
             "max_requests_in_flight",
             "max_hashers",
         ):
-            if getattr(self, name) <= 0:
-                raise ConfigurationError("registry", name, "is to be greater than 0")
+            # As it is written, NaN is refused, too.
+            if not 0 < getattr(self, name) < inf:
+                raise ConfigurationError("registry", name, "is to be a number greater than 0")
         for name in ("redirect_expiry", "grace_period"):
-            if getattr(self, name) <= timedelta(0):
-                raise ConfigurationError("registry", name, "is to be longer than 0")
+            if not timedelta(0) < getattr(self, name) <= MOST_TIME:
+                raise ConfigurationError(
+                    "registry", name, f"is to be longer than 0, and at most {MOST_TIME.days} days"
+                )
         if self.max_upload_bytes is not None and self.max_upload_bytes < 0:
             raise ConfigurationError("registry", "max_upload_bytes", "is negative")
 

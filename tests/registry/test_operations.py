@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -249,9 +250,13 @@ async def test_a_request_has_a_limit_of_time(open_registry: OpenRegistry) -> Non
         ("max_concurrent_uploads", 0),
         ("body_idle_seconds", 0.0),
         ("request_seconds", 0.0),
+        ("request_seconds", float("inf")),
+        ("body_idle_seconds", float("nan")),
+        ("grace_period", timedelta(days=100_000)),
+        ("redirect_expiry", timedelta(0)),
     ],
 )
-def test_limits_are_checked(setting: str, value: float) -> None:
+def test_limits_are_checked(setting: str, value: float | timedelta) -> None:
     options: dict[str, Any] = {setting: value}
     with pytest.raises(ConfigurationError, match=setting):
         RegistrySettings(**options)
