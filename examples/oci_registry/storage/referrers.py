@@ -120,7 +120,7 @@ class ReferrerStore:
         subject: Digest,
         *,
         after: Digest | None = None,
-        artifact_types: Container[str] | None = None,
+        artifact_types: Container[str | None] | None = None,
     ) -> ReferrersPage:
         """The descriptors of referrers, in the order of their digests, as many as are sent at once.
 
