@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from azdriver import StorageDriver, StorageDriverError, from_url, open_driver
 from oci_registry.garbage import Collected, GarbageCollector
@@ -46,6 +46,13 @@ class CannotBeginError(Exception):
     """What was asked for cannot be done here."""
 
 
+class OneLineParser(ArgumentParser):
+    """Says what is wrong as all other errors are said; ``--help`` says how it is right."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0 if it went well, 2 if it could not begin or go on."""
     arguments = _parser().parse_args(argv)
@@ -61,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(
+    parser = OneLineParser(
         prog="oci_registry",
         description="An OCI registry on any driver of azdriver.",
         epilog=f"examples:\n{EXAMPLES}\n\n{STORAGE_HELP}",
@@ -134,6 +141,7 @@ def _add_serving(parser: ArgumentParser) -> None:
         ("--max-manifest-bytes", int, DEFAULTS.max_manifest_bytes, "a larger one is refused"),
         ("--max-upload-bytes", int, DEFAULTS.max_upload_bytes, "a larger blob is refused"),
         ("--max-requests", int, DEFAULTS.max_concurrent_requests, "at once; more are refused"),
+        ("--max-uploads", int, DEFAULTS.max_concurrent_uploads, "bodies at once; more wait"),
         ("--idle-seconds", _positive, DEFAULTS.body_idle_seconds, "until a silent client is cut"),
         ("--request-seconds", _positive, DEFAULTS.request_seconds, "until a request is cut"),
         ("--shutdown-seconds", _positive, DEFAULT_SHUTDOWN_SECONDS, "for requests at the end"),
@@ -178,6 +186,7 @@ async def _serve(arguments: Namespace) -> None:
         max_manifest_bytes=arguments.max_manifest_bytes,
         max_upload_bytes=arguments.max_upload_bytes,
         max_concurrent_requests=arguments.max_requests,
+        max_concurrent_uploads=arguments.max_uploads,
         body_idle_seconds=arguments.idle_seconds,
         request_seconds=arguments.request_seconds,
         grace_period=timedelta(hours=arguments.grace_hours),

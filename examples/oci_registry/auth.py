@@ -8,6 +8,7 @@ import logging
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -32,14 +33,26 @@ _HASH: Final = re.compile(rb"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}")
 
 @dataclass(frozen=True, slots=True)
 class _Users:
-    """A file as it was read."""
+    """A file as it was read.
 
-    version: tuple[int, int, int]
+    Attributes:
+        version: by which a change is seen; None if the file could not be read.
+        hashes: by name.
+        faults: what was not understood of it; never a line itself.
+    """
+
+    version: tuple[int, ...] | None
     hashes: dict[str, bytes] = field(repr=False)
+    faults: Sequence[str]
 
 
 class Htpasswd:
-    """The users of a file. It is read again when it has changed."""
+    """The users of a file. It is read again when it has changed.
+
+    It is to be right in the beginning. Later, who is not in it does not come in, whatever else
+    is wrong with it: a line that is not understood lets in nobody, and takes nobody else along;
+    if the file is empty or gone, nobody comes in.
+    """
 
     def __init__(self, path: Path) -> None:
         """Read a file.
@@ -49,6 +62,8 @@ class Htpasswd:
         """
         self._path = path
         self._users = _read(path)
+        if self._users.faults:
+            raise ConfigurationError("registry", "htpasswd", self._users.faults[0])
         self._checks = asyncio.Semaphore(MAX_CHECKS_AT_ONCE)
         self._checking = KeyedLocks()
         # Who came in before, by a hash that nobody can make without the key.
@@ -72,6 +87,8 @@ class Htpasswd:
                 self._remembered.move_to_end(seen)
                 return True
             users = self._users
+            if not users.hashes:
+                return False
             stored = users.hashes.get(user)
             # Some hash is compared in any case.
             compared = stored or next(iter(users.hashes.values()))
@@ -86,13 +103,11 @@ class Htpasswd:
             return True
 
     def _reload(self) -> None:
-        try:
-            if _version(self._path) != self._users.version:
-                self._users = _read(self._path)
-                self._remembered.clear()
-        except (OSError, ConfigurationError) as error:
-            # Half written, maybe. Those who could come in before still can.
-            _log.warning("the users stay as they were: %s", error)
+        if _version(self._path) != self._users.version:
+            self._users = _read(self._path)
+            self._remembered.clear()
+            for fault in self._users.faults:
+                _log.error("%s", fault)
 
 
 def _matches(password: bytes, stored: bytes) -> bool:
@@ -102,33 +117,38 @@ def _matches(password: bytes, stored: bytes) -> bool:
         return False
 
 
-def _version(path: Path) -> tuple[int, int, int]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+def _version(path: Path) -> tuple[int, ...] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    # The times of its content, and of who may read it.
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
 
 
 def _read(path: Path) -> _Users:
+    # Before the lines: what changes meanwhile is seen to have changed.
+    version = _version(path)
     try:
-        version = _version(path)
-        lines = path.read_text("utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no UTF-8"
-        raise ConfigurationError("registry", "htpasswd", f"{path}: {reason}") from None
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        return _Users(version, {}, [f"{path}: {error.strerror}: nobody comes in"])
     hashes: dict[str, bytes] = {}
+    faults: list[str] = []
     for number, line in enumerate(lines, 1):
         line = line.strip()
-        if not line or line.startswith("#"):
+        if not line or line.startswith(b"#"):
             continue
-        user, separator, value = line.partition(":")
-        if not (separator and user and _HASH.fullmatch(value.encode())):
-            # Never the line itself.
-            raise ConfigurationError(
-                "registry",
-                "htpasswd",
+        user, _, value = line.partition(b":")
+        try:
+            if not (user and _HASH.fullmatch(value)):
+                raise ValueError("another hash, or none")
+            hashes[user.decode()] = value
+        except ValueError:
+            faults.append(
                 f"{path}, line {number}: is to be a name, a colon and a hash of bcrypt, as"
-                " htpasswd -B writes it",
+                " htpasswd -B writes it, in UTF-8"
             )
-        hashes[user] = value.encode()
     if not hashes:
-        raise ConfigurationError("registry", "htpasswd", f"{path}: has no users")
-    return _Users(version, hashes)
+        faults.append(f"{path}: has no users: nobody comes in")
+    return _Users(version, hashes, faults)

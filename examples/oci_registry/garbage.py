@@ -81,7 +81,11 @@ class GarbageCollector:
         self._now = datetime.now(UTC)
         self._older_than = self._now - settings.grace_period
         self._condemned = Condemned(driver)
-        self._reach = Reach(driver, at_once=self._at_once)
+        self._reach = Reach(
+            driver,
+            at_once=self._at_once,
+            max_manifest_bytes=settings.max_stored_manifest_bytes,
+        )
         self._collected = Collected()
         # Marks by which nothing was begun: whatever happens, they are taken away at the end.
         self._pending: dict[str, str] = {}

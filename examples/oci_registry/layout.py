@@ -23,6 +23,7 @@ __all__ = [
     "referrer",
     "referrer_link",
     "referrers",
+    "referrers_by",
     "repository",
     "revision",
     "revision_condemned",
@@ -118,9 +119,14 @@ def tag_index_link(name: RepositoryName, tag: Tag, digest: Digest) -> str:
     return f"{tags(name)}/{tag}/index/{digest.algorithm}/{digest.hex}/link"
 
 
+def referrers_by(name: RepositoryName, algorithm: str) -> str:
+    """The directory of all subjects with digests of one algorithm."""
+    return f"{repository(name)}/{MANIFESTS}/referrers/{algorithm}"
+
+
 def referrers(name: RepositoryName, subject: Digest) -> str:
     """The directory of the manifests that refer to a subject."""
-    return f"{repository(name)}/{MANIFESTS}/referrers/{subject.algorithm}/{subject.hex}"
+    return f"{referrers_by(name, subject.algorithm)}/{subject.hex}"
 
 
 def referrer(name: RepositoryName, subject: Digest, digest: Digest) -> str:

@@ -133,8 +133,9 @@ def media_type_within(content: bytes) -> tuple[str, bool]:
 
 def _document(content: bytes) -> dict[str, Any]:
     try:
-        # RecursionError: it is nested deeper than any manifest.
-        document = json.loads(content, parse_constant=_refuse_constant)
+        # As UTF-8, and no other encoding that json would find out. RecursionError: it is nested
+        # deeper than any manifest.
+        document = json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise _invalid("a manifest is a JSON document") from None
     if not isinstance(document, dict):

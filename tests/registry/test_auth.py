@@ -29,8 +29,8 @@ def _line(user: str, password: str, prefix: bytes = b"2b") -> str:
     return f"{user}:{bcrypt.hashpw(password.encode()[:72], salt).decode()}\n"
 
 
-def _write(file: Path, content: str) -> None:
-    file.write_text(content, "utf-8")
+def _write(file: Path, content: str | bytes) -> None:
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def _header(user: str, password: str) -> dict[str, str]:
@@ -136,13 +136,48 @@ async def test_the_file_is_read_again(file: Path, caplog: pytest.LogCaptureFixtu
     assert not await users.admits("bob", "b")
     assert await users.admits("bob", "new")
     assert await users.admits("carol", "c")
-    # What cannot be read changes nothing.
-    _write(file, "carol:secret-in-plain-text\n")
-    assert await users.admits("carol", "c")
-    assert "the users stay as they were" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "# nobody\n", "ann:secret-in-plain-text\n", "ann:$apr1$salt$secret-in-plain-text\n", None],
+)
+async def test_who_is_not_in_the_file_any_more_stays_out(
+    file: Path, caplog: pytest.LogCaptureFixture, content: str | None
+) -> None:
+    users = Htpasswd(file)
+    assert await users.admits("ann", PASSWORD)
+    if content is None:
+        os.unlink(file)
+    else:
+        _write(file, content)
+    for _ in range(2):
+        for user, password in (("ann", PASSWORD), ("bob", "b"), ("", ""), ("carol", "c")):
+            assert not await users.admits(user, password)
+    # Said once, and not for each request.
+    assert caplog.text.count("nobody comes in") == 1
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
     assert "secret-in-plain-text" not in caplog.text
-    os.unlink(file)
+    # With the file they come back.
+    _write(file, _line("ann", PASSWORD))
+    assert await users.admits("ann", PASSWORD)
+
+
+async def test_a_line_that_is_not_understood_changes_nothing_else(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = Htpasswd(file)
+    assert await users.admits("ann", PASSWORD)
+    lines = _line("bob", "new") + "dora:secret\n" + _line("carol", "c")
+    _write(file, b"\xff:secret\n" + lines.encode())
+    assert not await users.admits("ann", PASSWORD)
+    assert not await users.admits("dora", "secret")
     assert await users.admits("bob", "new")
+    assert await users.admits("carol", "c")
+    assert "line 1" in caplog.text
+    assert "line 3" in caplog.text
+    assert "nobody" not in caplog.text
+    assert "secret" not in caplog.text
 
 
 async def test_a_long_password_counts_as_htpasswd_counts_it(file: Path) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from azdriver import StorageDriver
+from azdriver import PathNotFoundError, StorageDriver
 from oci_registry.settings import RegistrySettings
 from registry_client import (
     IMAGE,
     INDEX,
+    Answer,
     OpenRegistry,
     RegistryClient,
     descriptor,
@@ -33,16 +35,20 @@ async def _push_tags(registry: RegistryClient, name: str, tags: list[str]) -> st
     return digest
 
 
-async def _pages(registry: RegistryClient, path: str, key: str) -> list[list[str]]:
-    pages = []
+async def _answers(registry: RegistryClient, path: str) -> list[Answer]:
+    answers = []
     while path:
         answer = await registry.ask("GET", path, status=200)
-        pages.append(answer.json[key])
+        answers.append(answer)
         link = answer.headers.get("Link", "")
         match = re.fullmatch(r'<(/v2/[^>]+)>; rel="next"', link)
         assert bool(link) == bool(match)
         path = match[1] if match else ""
-    return pages
+    return answers
+
+
+async def _pages(registry: RegistryClient, path: str, key: str) -> list[list[str]]:
+    return [answer.json[key] for answer in await _answers(registry, path)]
 
 
 async def test_tags_are_listed_in_the_order_of_their_bytes(registry: RegistryClient) -> None:
@@ -170,6 +176,61 @@ async def test_referrers_that_are_pushed_at_once_are_all_listed(registry: Regist
     assert {item["annotations"]["n"] for item in listed} == {str(n) for n in range(12)}
 
 
+async def test_referrers_are_listed_in_pages(
+    open_registry: OpenRegistry, storage: StorageDriver
+) -> None:
+    registry = await open_registry(RegistrySettings(max_page_bytes=2000))
+    subject = descriptor(b"subject", IMAGE)
+    image = await registry.image("a", b"layer")
+    expected: dict[str, dict[str, Any]] = {}
+    for number in range(20):
+        artifact = _artifact(
+            subject,
+            image,
+            artifactType=f"application/x+{number % 2}",
+            # One has more than a page.
+            annotations={"n": str(number), "x": "x" * (2000 if number == 7 else 300)},
+        )
+        body = json.dumps(artifact).encode()
+        item = descriptor(body, IMAGE) | {"artifactType": artifact["artifactType"]}
+        if number != 7:
+            item["annotations"] = artifact["annotations"]
+        expected[item["digest"]] = item
+        await registry.push_manifest("a", item["digest"], artifact)
+    listed = [expected[digest] for digest in sorted(expected)]
+    tag = subject["digest"].replace(":", "-")
+    fallback = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+    assert fallback.json["manifests"] == listed[: len(fallback.json["manifests"])]
+    # Some are listed by clients alone, below the fallback tag, and some twice.
+    named = [
+        {key: item[key] for key in ("mediaType", "digest", "size")} for item in reversed(listed)
+    ]
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": named[::2] + named[::4]}
+    await registry.push_manifest("a", tag, index)
+    links = f"/docker/registry/v2/repositories/a/_manifests/referrers/sha256/{tag[7:]}/sha256"
+    for item in named[::3]:
+        with suppress(PathNotFoundError):
+            await storage.delete(f"{links}/{item['digest'][7:]}")
+    gone = {item["digest"] for item in named[::3]} - {item["digest"] for item in named[::2]}
+    listed = [item for item in listed if item["digest"] not in gone]
+    answers = [fallback]
+    for kind in (None, "application/x+0", "application/x+1", "application/none"):
+        path = f"/v2/a/referrers/{subject['digest']}"
+        if kind is not None:
+            path += "?artifactType=" + quote(kind, safe="")
+        pages = await _answers(registry, path)
+        assert len(pages) > 2 or kind == "application/none"
+        found = [item for page in pages for item in page.json["manifests"]]
+        assert found == [item for item in listed if kind in (None, item["artifactType"])]
+        for page in pages:
+            applied = page.headers.get("OCI-Filters-Applied")
+            assert applied == (None if kind is None else "artifactType")
+        answers += pages
+    assert all(len(answer.body) <= 2000 for answer in answers)
+    path = f"/v2/a/referrers/{subject['digest']}?last=x"
+    assert (await registry.ask("GET", path, status=400)).code == "DIGEST_INVALID"
+
+
 async def test_what_clients_listed_below_the_fallback_tag_is_listed(
     registry: RegistryClient, storage: StorageDriver
 ) -> None:
@@ -201,6 +262,46 @@ async def test_old_clients_find_referrers_by_the_fallback_tag(registry: Registry
     assert answer.headers["Docker-Content-Digest"] == sha256(answer.body)
     assert answer.json["manifests"] == await registry.referrers("a", subject["digest"])
     assert await registry.tags("a") == ["sig"]
+
+
+async def test_the_fallback_tag_of_a_long_digest_is_cut(registry: RegistryClient) -> None:
+    image = await registry.image("a", b"layer")
+    subjects = [descriptor(b"%d" % n, IMAGE, digest=sha512(b"%d" % n)) for n in range(3)]
+    artifacts = [_artifact(subject, image) for subject in subjects]
+    for number, artifact in enumerate(artifacts):
+        await registry.push_manifest("a", f"sig{number}", artifact)
+    for subject, artifact in zip(subjects, artifacts, strict=True):
+        tag = subject["digest"].replace(":", "-")[: len("sha512-") + 64]
+        answer = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+        (found,) = answer.json["manifests"]
+        assert found["digest"] == sha256(json.dumps(artifact).encode())
+        # With less, or with more, which would be no tag, nobody looks there.
+        for other in (tag[:-1], subject["digest"].replace(":", "-"), "md5-" + tag[7:]):
+            await registry.ask("GET", f"/v2/a/manifests/{other}", status=404)
+    for value in ("0" * 64, "f" * 64):
+        await registry.ask("GET", f"/v2/a/manifests/sha512-{value}", status=404)
+
+
+@pytest.mark.parametrize("digest_of", [sha256, sha512])
+async def test_a_fallback_tag_that_a_client_put_is_what_it_put(
+    registry: RegistryClient, digest_of: type
+) -> None:
+    digest: Any = digest_of(b"subject")
+    subject = descriptor(b"subject", IMAGE, digest=digest)
+    image = await registry.image("a", b"layer")
+    first, second = (_artifact(subject, image, annotations={"n": n}) for n in "12")
+    await registry.push_manifest("a", "first", first)
+    tag = digest.replace(":", "-")[: len("sha256-") + 64]
+    listed = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+    await registry.push_manifest("a", tag, listed.json)
+    await registry.push_manifest("a", "second", second)
+    answer = await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+    assert answer.json == listed.json
+    digest_of_tag = answer.headers["Docker-Content-Digest"]
+    by_digest = await registry.ask("GET", f"/v2/a/manifests/{digest_of_tag}", status=200)
+    assert by_digest.body == answer.body
+    found = await registry.referrers("a", digest)
+    assert {item["annotations"]["n"] for item in found} == {"1", "2"}
 
 
 @pytest.mark.parametrize("digest", ["sha256:x", "x", "md5:" + "0" * 32])

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.test_utils import TestServer
 
+from aged_driver import AgedDriver
+from azdriver import FileReader, StorageDriver
 from oci_registry.errors import RegistryError
+from oci_registry.garbage import GarbageCollector
 from oci_registry.manifest import parse_manifest
 from oci_registry.settings import MissingReferences, RegistrySettings
+from oci_registry.web import make_app
 from registry_client import (
     IMAGE,
     INDEX,
@@ -187,6 +196,8 @@ def test_what_is_no_manifest_is_refused(document: Any, media_type: str) -> None:
         b"[" * 100_000,
         b"1" * 10_000,
         b'{"a": "\xd8"}',
+        # A client of another language could not read these.
+        *(json.dumps(_good()).encode(encoding) for encoding in ("utf-16", "utf-8-sig", "utf-32")),
     ],
 )
 async def test_what_is_not_json_is_400(registry: RegistryClient, content: bytes) -> None:
@@ -317,3 +328,56 @@ async def test_deletes_beside_pushes_leave_no_tag_that_points_to_nothing(
         )
         for tag in await registry.tags("a"):
             await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+
+
+class Reads(AgedDriver):
+    """Counts how many bytes of each path come into memory."""
+
+    def __init__(self, inner: StorageDriver) -> None:
+        super().__init__(inner)
+        self.bytes: Counter[str] = Counter()
+
+    async def get_content(self, path: str) -> bytes:
+        content = await super().get_content(path)
+        self.bytes[path] += len(content)
+        return content
+
+    @asynccontextmanager
+    async def _reader(
+        self, path: str, offset: int, length: int | None
+    ) -> AsyncIterator[FileReader]:
+        async with super()._reader(path, offset, length) as reader:
+            yield reader
+            self.bytes[path] += reader.offset - offset
+
+
+async def test_a_layer_is_not_read_as_a_manifest(storage: StorageDriver) -> None:
+    reads = Reads(storage)
+    settings = RegistrySettings(missing_references=MissingReferences.SPARSE_INDEXES)
+    async with (
+        TestServer(make_app(reads, settings)) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        registry = RegistryClient(session, server.make_url("/"))
+        layer = bytes(settings.max_manifest_bytes + 1)
+        digest = await registry.push_blob("a", layer)
+        for name in ("a", "b"):
+            for method in ("GET", "HEAD", "DELETE"):
+                await registry.ask(method, f"/v2/{name}/manifests/{digest}", status=404)
+        # An index that says what is not true leads garbage collection to it.
+        await registry.push_manifest("a", "v1", _index(descriptor(layer, IMAGE)))
+        await GarbageCollector(reads, settings).collect()
+    assert sum(reads.bytes.values()) < 10_000
+
+
+async def test_a_manifest_is_served_when_the_limit_is_lower_than_it_was(
+    open_registry: OpenRegistry, storage: StorageDriver
+) -> None:
+    large = await open_registry(RegistrySettings(max_manifest_bytes=8 * 1024 * 1024))
+    manifest = await large.image("a", b"layer", annotations={"a": "x" * 5 * 1024 * 1024})
+    await large.push_manifest("a", "v1", manifest)
+    small = await open_registry(RegistrySettings())
+    assert (await small.ask("GET", "/v2/a/manifests/v1", status=200)).json == manifest
+    settings = RegistrySettings(grace_period=timedelta(microseconds=1))
+    await GarbageCollector(storage, settings).collect()
+    await small.ask("HEAD", f"/v2/a/blobs/{sha256(b'layer')}", status=200)

@@ -8,12 +8,14 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from yarl import URL
 
 from azdriver import BackendError, ConfigurationError, MemoryDriver, StorageDriver
@@ -45,7 +47,11 @@ async def test_it_says_that_it_lives_and_is_ready(registry: RegistryClient) -> N
 
 
 class BrokenDriver(MemoryDriver):
+    lists = 0
+
     async def _list(self, path: Any) -> Any:
+        self.lists += 1
+        await asyncio.sleep(0.01)
         raise BackendError(self.name, path, "the storage is away")
 
 
@@ -59,8 +65,35 @@ async def test_it_is_not_ready_when_the_storage_is_away() -> None:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         registry = RegistryClient(session, URL(url))
         await registry.ask("GET", "/healthz", status=200)
-        answer = await registry.ask("GET", "/readyz", status=503)
-        assert answer.json == {"status": "storage does not answer"}
+        # However many ask, the storage is asked once at a time.
+        for _ in range(3):
+            answers = await asyncio.gather(
+                *(registry.ask("GET", "/readyz", status=503) for _ in range(10))
+            )
+            for answer in answers:
+                assert answer.json == {"status": "storage does not answer"}
+        assert driver.lists < 10
+
+
+@pytest.mark.parametrize("error", [BackendError("memory", "/x", "away"), RuntimeError("bug")])
+async def test_a_path_makes_no_lines_in_the_log(
+    caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    @web.middleware
+    async def fail(request: web.Request, handler: Handler) -> web.StreamResponse:
+        raise error
+
+    async with (
+        MemoryDriver() as driver,
+        TestServer(make_app(driver, middlewares=[fail])) as server,
+        aiohttp.ClientSession() as session,
+    ):
+        registry = RegistryClient(session, server.make_url("/"))
+        answer = await registry.ask("GET", "/v2/a%0d%0aforged/tags/list")
+        assert answer.status >= 500
+    (record,) = (record for record in caplog.records if record.name.startswith("oci_registry"))
+    assert "/v2/a%0d%0aforged/tags/list" in record.getMessage()
+    assert len(record.getMessage().splitlines()) == 1
 
 
 async def test_too_many_requests_are_refused(storage: StorageDriver) -> None:
@@ -77,6 +110,44 @@ async def test_too_many_requests_are_refused(storage: StorageDriver) -> None:
         body.goes_on.set()
         await push
         await registry.ask("GET", "/v2/", status=200)
+
+
+async def test_uploads_have_a_limit_of_their_own(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(
+        RegistrySettings(max_concurrent_uploads=2, upload_wait_seconds=0.1)
+    )
+    bodies = [Body() for _ in range(2)]
+    pushes = [
+        asyncio.create_task(registry.ask("PATCH", await registry.start("a"), body(), status=202))
+        for body in bodies
+    ]
+    location = await registry.start("a")
+    for body in bodies:
+        await body.started.wait()
+    # What has no body goes on, and one that has is refused before it is read.
+    await registry.ask("GET", "/v2/", status=200)
+    answer = await registry.ask("PATCH", location, b"third", status=429)
+    assert (answer.code, answer.headers["Retry-After"]) == ("TOOMANYREQUESTS", "1")
+    assert (await registry.ask("GET", location, status=204)).headers["Range"] == "0-0"
+    for body in bodies:
+        body.goes_on.set()
+    await asyncio.gather(*pushes)
+    await registry.ask("PATCH", location, b"third", status=202)
+
+
+async def test_an_upload_waits_for_another_to_end(open_registry: OpenRegistry) -> None:
+    registry = await open_registry(RegistrySettings(max_concurrent_uploads=1))
+    locations = [await registry.start("a") for _ in range(8)]
+    first = Body()
+    push = asyncio.create_task(registry.ask("PATCH", locations[0], first(), status=202))
+    await first.started.wait()
+    others = [
+        asyncio.create_task(registry.ask("PATCH", location, b"content", status=202))
+        for location in locations[1:]
+    ]
+    assert not (await asyncio.wait(others, timeout=0.1))[0]
+    first.goes_on.set()
+    await asyncio.gather(push, *others)
 
 
 async def test_a_blob_has_a_limit(open_registry: OpenRegistry) -> None:
@@ -176,11 +247,16 @@ async def test_a_request_has_a_limit_of_time(open_registry: OpenRegistry) -> Non
     [
         ("max_upload_bytes", -1),
         ("max_concurrent_requests", 0),
+        ("max_concurrent_uploads", 0),
         ("body_idle_seconds", 0.0),
         ("request_seconds", 0.0),
+        ("request_seconds", float("inf")),
+        ("body_idle_seconds", float("nan")),
+        ("grace_period", timedelta(days=100_000)),
+        ("redirect_expiry", timedelta(0)),
     ],
 )
-def test_limits_are_checked(setting: str, value: float) -> None:
+def test_limits_are_checked(setting: str, value: float | timedelta) -> None:
     options: dict[str, Any] = {setting: value}
     with pytest.raises(ConfigurationError, match=setting):
         RegistrySettings(**options)

@@ -17,6 +17,17 @@ async def test_the_version_check_is_answered(registry: RegistryClient) -> None:
         assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
 
 
+async def test_what_can_be_got_has_a_head(registry: RegistryClient) -> None:
+    await registry.push_image("a", "v1", b"layer")
+    for path in ("/v2/", "/v2", "/v2/_catalog?n=1", "/v2/a/tags/list", f"/v2/a/referrers/{D}"):
+        get = await registry.ask("GET", path, status=200)
+        head = await registry.ask("HEAD", path, status=200)
+        assert head.body == b""
+        for header in ("Content-Length", "Content-Type"):
+            assert head.headers[header] == get.headers[header]
+    await registry.ask("HEAD", "/v2/b/tags/list", status=404)
+
+
 @pytest.mark.parametrize(
     "name", ["a", "a/b", "a0.b_c__d-e--f/0", "blobs/uploads/manifests", "a" * 255, "a/tags/list"]
 )
@@ -99,6 +110,24 @@ MALFORMED = [
     ("POST", "/v2/a/tags/list", 405, "UNSUPPORTED"),
     ("PUT", "/v2/a/blobs/" + D, 405, "UNSUPPORTED"),
 ]
+
+
+async def test_a_number_may_be_large(registry: RegistryClient) -> None:
+    digest = await registry.push_blob("a", b"0123456789")
+    await registry.push_image("a", "v1", b"layer")
+    for large in ("9" * 18, "9" * 20, "9" * 5000, "0" * 30 + "7"):
+        for asked, status, expected in (
+            (f"bytes=3-{large}", 206, b"3456789"[: 5 if large[0] == "0" else 7]),
+            (f"bytes=-{large}", 206, b"0123456789"[3 if large[0] == "0" else 0 :]),
+            (f"bytes={large}-", 206 if large[0] == "0" else 416, b"789"),
+        ):
+            answer = await registry.ask(
+                "GET", f"/v2/a/blobs/{digest}", headers={"Range": asked}, status=status
+            )
+            assert status != 206 or answer.body == expected
+        assert await registry.tags("a", f"?n={large}") == ["v1"]
+        answer = await registry.ask("GET", f"/v2/_catalog?n={large}", status=200)
+        assert answer.json["repositories"] == ["a"]
 
 
 async def test_what_is_malformed_is_the_clients_error(registry: RegistryClient) -> None:

@@ -18,8 +18,9 @@ from oci_registry.settings import MissingReferences, RegistrySettings
 from oci_registry.storage.blobs import BlobStore
 from oci_registry.storage.concurrency import each
 from oci_registry.storage.condemned import Condemned
+from oci_registry.storage.contents import read_content
 from oci_registry.storage.links import read_link, refresh_link, write_link
-from oci_registry.storage.referrers import ReferrerStore, fallback_subject, index_of
+from oci_registry.storage.referrers import ReferrerStore
 from oci_registry.storage.tags import TagStore
 
 __all__ = ["ManifestStore", "StoredManifest"]
@@ -58,8 +59,8 @@ class ManifestStore:
     async def get(self, name: RepositoryName, reference: Reference) -> StoredManifest:
         """A manifest of a repository.
 
-        For old clients, the tag ``sha256-<hex>`` is an index of the referrers of that digest, if
-        nobody pushed one.
+        For old clients, the tag ``sha256-<64 digits>`` is an index of the referrers of that
+        digest, if nobody pushed one; of the first page of them, if they are many.
 
         Raises:
             RegistryError: ``MANIFEST_UNKNOWN``.
@@ -69,11 +70,11 @@ class ManifestStore:
         digest = await self._tags.resolve(name, reference)
         if digest is not None:
             return await self._by_digest(name, digest)
-        subject = fallback_subject(reference)
+        subject = await self._referrers.subject_of(name, reference)
         if subject is not None:
-            listed = await self._referrers.of(name, subject)
-            if listed:
-                content = index_of(listed)
+            page = await self._referrers.page(name, subject)
+            if page.descriptors:
+                content = page.index()
                 return StoredManifest(digest_of(content), OCI_INDEX, content)
         raise _unknown(reference)
 
@@ -130,29 +131,32 @@ class ManifestStore:
         await self._tags.delete_all(name, digest)
 
     async def _by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
-        path = layout.blob_data(digest)
+        # Both at once: nearly always the bytes are where the digest says.
         target, content = await asyncio.gather(
-            read_link(self._driver, layout.revision_link(name, digest)), self._content(path)
+            read_link(self._driver, layout.revision_link(name, digest)), self._content(digest)
         )
-        if target is not None and target != digest:
-            content = await self._content(layout.blob_data(target))
+        if target is not None and (target != digest or content is None):
+            # However large: it was taken for a manifest, under the limit that there was then.
+            content = await read_content(self._driver, layout.blob_data(target))
         if target is None or content is None:
             raise _unknown(digest)
         return StoredManifest(digest, await self._media_type(name, digest, content), content)
 
     async def _subject(self, digest: Digest) -> Digest | None:
         """What a manifest is about; None also if it is not there, or cannot be read."""
-        content = await self._content(layout.blob_data(digest))
+        content = await self._content(digest)
         try:
             return None if content is None else parse_manifest(content).subject
         except RegistryError:
             return None
 
-    async def _content(self, path: str) -> bytes | None:
-        try:
-            return await self._driver.get_content(path)
-        except PathNotFoundError:
-            return None
+    async def _content(self, digest: Digest) -> bytes | None:
+        """What may be a manifest; None also if it is too large for one."""
+        return await read_content(
+            self._driver,
+            layout.blob_data(digest),
+            limit_bytes=self._settings.max_stored_manifest_bytes,
+        )
 
     async def _media_type(self, name: RepositoryName, digest: Digest, content: bytes) -> str:
         """What a manifest was pushed as: stored beside, for those that do not say it."""

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from azdriver import PathNotFoundError, StorageDriver
+from azdriver import StorageDriver
 from oci_registry import layout
 from oci_registry.errors import RegistryError
 from oci_registry.manifest import parse_manifest
 from oci_registry.names import DEFAULT_ALGORITHM, Digest, RepositoryName, parse_digest
 from oci_registry.storage.concurrency import each
+from oci_registry.storage.contents import read_content
 from oci_registry.storage.inventory import Inventory, Revision
 from oci_registry.storage.links import read_link
 
@@ -39,9 +40,18 @@ class _Named:
 class Reach:
     """Reads manifests, each once: what a digest names never changes."""
 
-    def __init__(self, driver: StorageDriver, *, at_once: int) -> None:
+    def __init__(self, driver: StorageDriver, *, at_once: int, max_manifest_bytes: int) -> None:
+        """Make one.
+
+        Args:
+            driver: where the manifests are.
+            at_once: requests in flight.
+            max_manifest_bytes: of what an index calls a manifest, and no link does. A larger
+                one is a layer by its true name, and names nothing.
+        """
         self._driver = driver
         self._at_once = at_once
+        self._max_manifest_bytes = max_manifest_bytes
         self._named: dict[Digest, _Named] = {}
 
     async def contents(self, revisions: Iterable[Revision]) -> set[Digest]:
@@ -51,8 +61,10 @@ class Reach:
         level = {(revision.name, revision.target) for revision in revisions}
         seen = set(level)
         elsewhere: set[tuple[RepositoryName, Digest]] = set()
+        # What was pushed as a manifest is read however large it is.
+        await self._read(revision.target for revision in revisions)
         while level:
-            await self._read(digest for _, digest in level)
+            await self._read((digest for _, digest in level), limit_bytes=self._max_manifest_bytes)
             following: set[tuple[RepositoryName, Digest]] = set()
             for name, digest in level:
                 named = self._named.get(digest, _Named())
@@ -101,16 +113,15 @@ class Reach:
         """What a manifest that was read is about."""
         return self._named.get(revision.target, _Named()).subject
 
-    async def _read(self, digests: Iterable[Digest]) -> None:
-        wanted = {digest for digest in digests if digest not in self._named}
-        await each(self._read_one, wanted, at_once=self._at_once)
+    async def _read(self, digests: Iterable[Digest], *, limit_bytes: int | None = None) -> None:
+        async def read(digest: Digest) -> None:
+            path = layout.blob_data(digest)
+            content = await read_content(self._driver, path, limit_bytes=limit_bytes)
+            if content is not None:  # else it may come yet
+                self._named[digest] = _named(content)
 
-    async def _read_one(self, digest: Digest) -> None:
-        try:
-            content = await self._driver.get_content(layout.blob_data(digest))
-        except PathNotFoundError:
-            return  # it may come yet
-        self._named[digest] = _named(content)
+        wanted = {digest for digest in digests if digest not in self._named}
+        await each(read, wanted, at_once=self._at_once)
 
     async def _targets(self, links: Iterable[tuple[RepositoryName, Digest]]) -> set[Digest]:
         async def target(item: tuple[RepositoryName, Digest]) -> Digest | None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, Container, Iterable, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from azdriver import PathNotFoundError, StorageDriver
@@ -16,18 +20,48 @@ from oci_registry.settings import RegistrySettings
 from oci_registry.storage.concurrency import each
 from oci_registry.storage.links import read_link
 
-__all__ = ["ReferrerStore", "fallback_subject", "index_of"]
+__all__ = ["ReferrerStore", "ReferrersPage"]
 
-# Such as sha256-<64 hex digits>: the tag where clients keep a list for registries without one.
-_FALLBACK_SEPARATOR: Final = "-"
+# The tag where clients keep a list for registries without one: as the specification cuts it, so
+# that also a digest of SHA-512 makes a tag.
+_FALLBACK_TAG: Final = re.compile(r"([a-z0-9]+)-([0-9a-f]{64})")
+_FALLBACK_CHARACTERS: Final = 64
+# Between the descriptors of an index.
+_SEPARATOR: Final = b", "
 
 
-def fallback_subject(tag: Tag) -> Digest | None:
-    """The subject whose referrers old clients look for below a tag; None for other tags."""
-    try:
-        return parse_digest(tag.replace(_FALLBACK_SEPARATOR, ":", 1))
-    except RegistryError:
-        return None
+@dataclass(frozen=True, slots=True)
+class ReferrersPage:
+    """Some of the referrers of a subject.
+
+    Attributes:
+        descriptors: each as JSON.
+        last: where the next page goes on; None if there is none.
+    """
+
+    descriptors: Sequence[bytes]
+    last: Digest | None = None
+
+    def index(self) -> bytes:
+        """An index that lists them."""
+        return _index_of(self.descriptors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A referrer, and the size of what is stored of its descriptor; None if nothing is."""
+
+    digest: Digest
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A referrer, and its descriptor as JSON."""
+
+    digest: Digest
+    artifact_type: str | None
+    described: bytes
 
 
 class ReferrerStore:
@@ -46,7 +80,7 @@ class ReferrerStore:
     ) -> None:
         """Enter a manifest that has a subject; again, if it is there."""
         assert manifest.subject is not None
-        described = json.dumps(manifest.descriptor(digest, size)).encode()
+        described = self._described(digest, manifest.descriptor(digest, size)).described
         await self._driver.put_content(
             layout.referrer_link(name, manifest.subject, digest), described
         )
@@ -56,48 +90,132 @@ class ReferrerStore:
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.referrer(name, subject, digest))
 
-    async def of(self, name: RepositoryName, subject: Digest) -> list[dict[str, Any]]:
-        """The descriptors of all referrers, in the order of their digests.
+    async def subject_of(self, name: RepositoryName, tag: Tag) -> Digest | None:
+        """Whose referrers old clients look for below a tag; None for other tags.
+
+        Of a digest that is cut there, the rest is that of a subject that has referrers.
+        """
+        match = _FALLBACK_TAG.fullmatch(tag)
+        if match is None:
+            return None
+        algorithm, value = match.groups()
+        try:
+            return parse_digest(f"{algorithm}:{value}")
+        except RegistryError:
+            directory = layout.referrers_by(name, algorithm)
+        with suppress(PathNotFoundError, RegistryError):
+            async with aclosing(
+                self._driver.walk(directory, start_after=f"{directory}/{value}")
+            ) as walk:
+                async for info in walk:
+                    found = info.path[len(directory) + 1 :].partition("/")[0]
+                    if found.startswith(value):
+                        return parse_digest(f"{algorithm}:{found}")
+                    return None
+        return None
+
+    async def page(
+        self,
+        name: RepositoryName,
+        subject: Digest,
+        *,
+        after: Digest | None = None,
+        artifact_types: Container[str | None] | None = None,
+    ) -> ReferrersPage:
+        """The descriptors of referrers, in the order of their digests, as many as are sent at once.
 
         What clients entered below the fallback tag, since the Go registry has no referrers, is
         among them.
+
+        Args:
+            name: the repository.
+            subject: whose referrers; it need not exist.
+            after: where the page before ended; None for the first.
+            artifact_types: list only these; None for all.
         """
+        limit = self._settings.max_page_bytes - len(_index_of(()))
+        page: list[bytes] = []
+        page_bytes, last = 0, None
+        async with aclosing(self._batches(name, subject, after)) as batches:
+            async for batch in batches:
+                # Some may have been deleted meanwhile.
+                for item in filter(None, batch):
+                    if artifact_types is not None and item.artifact_type not in artifact_types:
+                        continue
+                    if page and page_bytes + len(item.described) > limit:
+                        return ReferrersPage(page, last)
+                    page.append(item.described)
+                    page_bytes += len(item.described) + len(_SEPARATOR)
+                    last = item.digest
+        return ReferrersPage(page)
+
+    async def _batches(
+        self, name: RepositoryName, subject: Digest, after: Digest | None
+    ) -> AsyncGenerator[Sequence[_Described | None], None]:
+        """What the entries say, read side by side, but never much more of it than a page has."""
+
+        async def describe(entry: _Entry) -> _Described | None:
+            if entry.size is None:
+                return await self._describe(name, subject, entry.digest)
+            return await self._read(layout.referrer_link(name, subject, entry.digest), entry.digest)
+
         at_once = self._settings.max_requests_in_flight
-        described = await each(self._read, await self._paths(name, subject), at_once=at_once)
-        by_digest = {item["digest"]: item for item in described if item is not None}
-        missing = [
-            digest for digest in await self._fallback(name, subject) if str(digest) not in by_digest
-        ]
+        limit = self._settings.max_page_bytes
+        batch: list[_Entry] = []
+        batch_bytes = 0
+        async with aclosing(self._entries(name, subject, after)) as entries:
+            async for entry in entries:
+                # A manifest may be as large as a page; but most are small.
+                size = limit // 4 if entry.size is None else entry.size
+                if batch and (len(batch) == at_once or batch_bytes + size > limit):
+                    yield await each(describe, batch, at_once=at_once)
+                    batch, batch_bytes = [], 0
+                batch.append(entry)
+                batch_bytes += size
+        yield await each(describe, batch, at_once=at_once)
 
-        async def describe(digest: Digest) -> dict[str, Any] | None:
-            return await self._describe(name, subject, digest)
+    async def _entries(
+        self, name: RepositoryName, subject: Digest, after: Digest | None
+    ) -> AsyncGenerator[_Entry, None]:
+        """Those of a walk, and those of the fallback tag, in one order."""
+        fallback = deque(
+            digest
+            for digest in sorted(set(await self._fallback(name, subject)))
+            if after is None or digest > after
+        )
+        directory = layout.referrers(name, subject)
+        start = None if after is None else layout.referrer_link(name, subject, after)
+        with suppress(PathNotFoundError):
+            async with aclosing(self._driver.walk(directory, start_after=start)) as walk:
+                async for info in walk:
+                    digest = _digest_in(info.path[len(directory) + 1 :])
+                    if info.is_dir or digest is None:
+                        continue
+                    while fallback and fallback[0] <= digest:
+                        if (other := fallback.popleft()) != digest:
+                            yield _Entry(other)
+                    yield _Entry(digest, info.size)
+        for digest in fallback:
+            yield _Entry(digest)
 
-        for item in await each(describe, missing, at_once=at_once):
-            if item is not None:
-                by_digest[item["digest"]] = item
-        return [by_digest[digest] for digest in sorted(by_digest)]
-
-    async def _paths(self, name: RepositoryName, subject: Digest) -> list[str]:
-        try:
-            async with aclosing(self._driver.walk(layout.referrers(name, subject))) as walk:
-                return [
-                    info.path
-                    async for info in walk
-                    if not info.is_dir and info.path.endswith("/link")
-                ]
-        except PathNotFoundError:
-            return []
-
-    async def _read(self, path: str) -> dict[str, Any] | None:
+    async def _read(self, path: str, digest: Digest) -> _Described | None:
         with suppress(PathNotFoundError, ValueError):
             described = json.loads(await self._driver.get_content(path))
-            if isinstance(described, dict) and isinstance(described.get("digest"), str):
-                return described
+            if isinstance(described, dict):
+                return self._described(digest, described)
         return None
+
+    def _described(self, digest: Digest, descriptor: dict[str, Any]) -> _Described:
+        """A descriptor as it is sent: without its annotations, if they alone fill a page."""
+        encoded = json.dumps(descriptor).encode()
+        if len(encoded) + len(_index_of(())) > self._settings.max_page_bytes:
+            kept = {key: value for key, value in descriptor.items() if key != "annotations"}
+            encoded = json.dumps(kept).encode()
+        return _Described(digest, descriptor.get("artifactType"), encoded)
 
     async def _fallback(self, name: RepositoryName, subject: Digest) -> list[Digest]:
         """What a client listed below the fallback tag."""
-        tag = Tag(f"{subject.algorithm}{_FALLBACK_SEPARATOR}{subject.hex[:64]}")
+        tag = Tag(f"{subject.algorithm}-{subject.hex[:_FALLBACK_CHARACTERS]}")
         listed = await read_link(self._driver, layout.tag_current_link(name, tag))
         if listed is None:
             return []
@@ -109,7 +227,7 @@ class ReferrerStore:
 
     async def _describe(
         self, name: RepositoryName, subject: Digest, digest: Digest
-    ) -> dict[str, Any] | None:
+    ) -> _Described | None:
         """A manifest of the fallback tag, if it is there and has that subject."""
         if await read_link(self._driver, layout.revision_link(name, digest)) is None:
             return None
@@ -118,11 +236,21 @@ class ReferrerStore:
             manifest = parse_manifest(content)
         except (PathNotFoundError, RegistryError):
             return None
-        return manifest.descriptor(digest, len(content)) if manifest.subject == subject else None
+        if manifest.subject != subject:
+            return None
+        return self._described(digest, manifest.descriptor(digest, len(content)))
 
 
-def index_of(descriptors: list[dict[str, Any]]) -> bytes:
-    """An index that lists referrers."""
-    return json.dumps(
-        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}
-    ).encode()
+def _index_of(descriptors: Iterable[bytes]) -> bytes:
+    head = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX}).encode()
+    return b'%b, "manifests": [%b]}' % (head[:-1], _SEPARATOR.join(descriptors))
+
+
+def _digest_in(path: str) -> Digest | None:
+    """The referrer whose link is at a path below the directory of its subject."""
+    algorithm, _, rest = path.partition("/")
+    value, _, name = rest.partition("/")
+    try:
+        return parse_digest(f"{algorithm}:{value}") if name == "link" else None
+    except RegistryError:
+        return None

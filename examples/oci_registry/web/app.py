@@ -16,7 +16,13 @@ from oci_registry.web import blobs, discovery, health, manifests, uploads
 from oci_registry.web.body import expect_nothing_yet
 from oci_registry.web.context import MAY_READ, SETTINGS, STORAGE, MayRead
 from oci_registry.web.middleware import answer_errors
-from oci_registry.web.traffic import TRAFFIC, Traffic, close_when_ending, limit_traffic
+from oci_registry.web.traffic import (
+    TRAFFIC,
+    Traffic,
+    close_when_ending,
+    limit_bodies,
+    limit_traffic,
+)
 
 __all__ = ["make_app"]
 
@@ -39,11 +45,17 @@ _ROUTES: Final[Sequence[tuple[str, str, Handler]]] = (
     ("GET", health.LIVE, health.is_live),
     ("HEAD", health.READY, health.is_ready),
     ("GET", health.READY, health.is_ready),
-    ("GET", "/v2/", _check_version),
-    ("GET", "/v2", _check_version),
-    ("GET", "/v2/_catalog", discovery.list_repositories),
-    ("GET", "/v2/{name:.+}/tags/list", discovery.list_tags),
-    ("GET", "/v2/{name:.+}/referrers/{digest}", discovery.get_referrers),
+    *(
+        (method, path, handler)
+        for path, handler in (
+            ("/v2/", _check_version),
+            ("/v2", _check_version),
+            ("/v2/_catalog", discovery.list_repositories),
+            ("/v2/{name:.+}/tags/list", discovery.list_tags),
+            ("/v2/{name:.+}/referrers/{digest}", discovery.get_referrers),
+        )
+        for method in ("HEAD", "GET")
+    ),
     ("HEAD", "/v2/{name:.+}/manifests/{reference}", manifests.get_manifest),
     ("GET", "/v2/{name:.+}/manifests/{reference}", manifests.get_manifest),
     ("PUT", "/v2/{name:.+}/manifests/{reference}", manifests.put_manifest),
@@ -76,11 +88,12 @@ def make_app(
         may_read: whether a client may read a repository other than that of its request.
     """
     settings = settings or RegistrySettings()
-    app = web.Application(middlewares=[answer_errors, limit_traffic, *middlewares])
+    app = web.Application(middlewares=[answer_errors, limit_traffic, *middlewares, limit_bodies])
     app[SETTINGS] = settings
     app[STORAGE] = RegistryStorage(driver, settings)
     app[MAY_READ] = may_read
-    app[TRAFFIC] = Traffic()
+    app[health.READINESS] = health.Readiness(driver)
+    app[TRAFFIC] = Traffic(max_bodies=settings.max_concurrent_uploads)
     for method, path, handler in _ROUTES:
         app.router.add_route(method, path, handler, expect_handler=expect_nothing_yet)
     app.on_response_prepare.append(_say_version)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
@@ -12,6 +12,7 @@ from oci_registry.errors import ErrorCode, RegistryError
 from oci_registry.names import Digest, RepositoryName, parse_digest, parse_repository
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage import RegistryStorage
+from oci_registry.web.ranges import parse_number
 
 __all__ = [
     "DIGEST_HEADER",
@@ -55,11 +56,11 @@ def page_size(request: web.Request) -> int | None:
     if given is None:
         return None
     # Not int() alone: that takes signs, blanks, underscores and other scripts' digits.
-    if not (given.isascii() and given.isdigit() and len(given) < 19):
+    if not (given.isascii() and given.isdigit()):
         raise RegistryError(ErrorCode.PAGINATION_NUMBER_INVALID, "n is to be a number", given)
-    return int(given)
+    return parse_number(given)
 
 
-def link_to_next(path: str, *, n: int, last: str) -> str:
-    """The header ``Link`` to the next page."""
-    return f'<{path}?{urlencode({"n": n, "last": last})}>; rel="next"'
+def link_to_next(request: web.Request, query: Sequence[tuple[str, str]]) -> str:
+    """The header ``Link`` to the next page of what was asked for."""
+    return f'<{quote(request.path)}?{urlencode(query)}>; rel="next"'

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from urllib.parse import quote
 
 from aiohttp import web
 
 from oci_registry.errors import ErrorCode, RegistryError
 from oci_registry.mediatypes import OCI_INDEX
-from oci_registry.storage.referrers import index_of
+from oci_registry.names import parse_digest
 from oci_registry.web.context import (
     SETTINGS,
     STORAGE,
@@ -48,13 +47,21 @@ async def list_repositories(request: web.Request) -> web.StreamResponse:
 async def get_referrers(request: web.Request) -> web.StreamResponse:
     """An index of the manifests that have a subject; it is empty for one that nobody knows."""
     name, subject = repository_in_path(request), digest_in_path(request)
-    listed = await request.app[STORAGE].referrers.of(name, subject)
-    headers = {"Content-Type": OCI_INDEX}
+    last = request.query.get("last")
     wanted = request.query.getall("artifactType", [])
+    page = await request.app[STORAGE].referrers.page(
+        name,
+        subject,
+        after=None if last is None else parse_digest(last),
+        artifact_types=wanted or None,
+    )
+    headers = {"Content-Type": OCI_INDEX}
     if wanted:
-        listed = [item for item in listed if item.get("artifactType") in wanted]
         headers["OCI-Filters-Applied"] = "artifactType"
-    return web.Response(body=index_of(listed), headers=headers)
+    if page.last is not None:
+        query = [*(("artifactType", kind) for kind in wanted), ("last", str(page.last))]
+        headers["Link"] = link_to_next(request, query)
+    return web.Response(body=page.index(), headers=headers)
 
 
 def _page(
@@ -67,4 +74,4 @@ def _page(
     page = entries[begin : begin + wanted]
     if not page or begin + wanted >= len(entries):
         return page, {}
-    return page, {"Link": link_to_next(quote(request.path), n=wanted, last=page[-1])}
+    return page, {"Link": link_to_next(request, [("n", str(wanted)), ("last", page[-1])])}

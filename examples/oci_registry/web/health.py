@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import Final
 
 from aiohttp import web
 
-from azdriver import StorageDriverError
-from oci_registry.web.context import STORAGE
+from azdriver import StorageDriver, StorageDriverError
 
-__all__ = ["LIVE", "READY", "is_health", "is_live", "is_ready"]
+__all__ = ["LIVE", "READINESS", "READY", "Readiness", "is_health", "is_live", "is_ready"]
 
 _log = logging.getLogger(__name__)
 
@@ -19,6 +19,38 @@ LIVE: Final = "/healthz"
 READY: Final = "/readyz"
 # A probe does not wait for all attempts of the driver.
 READY_SECONDS: Final = 5.0
+# Anyone may ask, as often as they like: they get the answer that the last one got.
+REMEMBERED_SECONDS: Final = 1.0
+
+
+class Readiness:
+    """Whether the storage answers, asked once for all who want to know at a time."""
+
+    def __init__(self, driver: StorageDriver) -> None:
+        self._driver = driver
+        self._asking = asyncio.Lock()
+        self._is_ready = False
+        self._until = 0.0
+
+    async def is_ready(self) -> bool:
+        """What the storage says, or said a moment ago."""
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._is_ready = await self._ask()
+                self._until = time.monotonic() + REMEMBERED_SECONDS
+            return self._is_ready
+
+    async def _ask(self) -> bool:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._driver.list("/")
+        except (StorageDriverError, TimeoutError) as error:
+            _log.warning("not ready: %s", error or "the storage does not answer in time")
+            return False
+        return True
+
+
+READINESS: Final = web.AppKey("readiness", Readiness)
 
 
 def is_health(request: web.Request) -> bool:
@@ -33,10 +65,6 @@ async def is_live(request: web.Request) -> web.StreamResponse:
 
 async def is_ready(request: web.Request) -> web.StreamResponse:
     """Whether the storage answers."""
-    try:
-        async with asyncio.timeout(READY_SECONDS):
-            await request.app[STORAGE].driver.list("/")
-    except (StorageDriverError, TimeoutError) as error:
-        _log.warning("not ready: %s", error or "the storage does not answer in time")
+    if not await request.app[READINESS].is_ready():
         return web.json_response({"status": "storage does not answer"}, status=503)
     return web.json_response({"status": "ready"})

@@ -26,7 +26,8 @@ _CODES: Final = {
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn what a handler raises into an answer.
 
-    What nobody foresaw is logged, and is 500; its message is not for the client.
+    What nobody foresaw is logged, and is 500; its message is not for the client. Paths are logged
+    as they were sent, quoted: decoded, they may have lines of their own.
     """
     try:
         return await handler(request)
@@ -45,7 +46,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         # The names were checked: together they are longer than the driver's paths.
         return _answer(request, RegistryError(ErrorCode.NAME_INVALID, "the name is too long"))
     except StorageDriverError as error:
-        _log.error("%s %s: %s", request.method, request.path, error)
+        _log.error("%s %a: %s", request.method, request.rel_url.raw_path, error)
         return _answer(
             request,
             RegistryError(ErrorCode.UNAVAILABLE, "the storage does not answer as it should"),
@@ -57,7 +58,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         _log.info("%s %s: the client is gone: %s", request.method, request.path, error)
         return web.Response()  # which nobody gets
     except Exception:
-        _log.exception("%s %s", request.method, request.path)
+        _log.exception("%s %a", request.method, request.rel_url.raw_path)
         return _answer(request, RegistryError(ErrorCode.UNKNOWN, "unknown error"))
 
 

@@ -8,10 +8,10 @@ from typing import Final
 
 from oci_registry.errors import ErrorCode, RegistryError
 
-__all__ = ["ByteRange", "has_first_byte", "parse_content_range", "parse_range"]
+__all__ = ["ByteRange", "has_first_byte", "parse_content_range", "parse_number", "parse_range"]
 
 _DIGITS: Final = r"[0-9]{1,18}"
-_RANGE: Final = re.compile(rf"bytes[ \t]*=[ \t]*({_DIGITS})?[ \t]*-[ \t]*({_DIGITS})?[ \t]*")
+_RANGE: Final = re.compile(r"bytes[ \t]*=[ \t]*([0-9]+)?[ \t]*-[ \t]*([0-9]+)?[ \t]*")
 _WITH_FIRST_BYTE: Final = re.compile(rf"bytes={_DIGITS}-(?:{_DIGITS})?")
 # Clients of registries leave out the unit and the size.
 _CONTENT_RANGE: Final = re.compile(rf"(?:bytes[ =])?({_DIGITS})-({_DIGITS})(?:/(?:{_DIGITS}|\*))?")
@@ -29,6 +29,14 @@ class ByteRange:
         return self.end - self.begin
 
 
+def parse_number(digits: str) -> int:
+    """A number, or of one with more than 19 digits its first 19: larger than anything there is.
+
+    Python itself refuses thousands of digits.
+    """
+    return int(digits.lstrip("0")[:19] or "0")
+
+
 def parse_range(header: str | None, size: int) -> ByteRange | None:
     """What of ``size`` bytes a client wants; None for all of them.
 
@@ -43,10 +51,10 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if match is None or (match[1] is None and match[2] is None):
         raise _not_satisfiable(size)
     if match[1] is None:  # the last so many
-        begin, end = max(0, size - int(match[2])), size
+        begin, end = max(0, size - parse_number(match[2])), size
     else:
-        begin = int(match[1])
-        end = size if match[2] is None else min(size, int(match[2]) + 1)
+        begin = parse_number(match[1])
+        end = size if match[2] is None else min(size, parse_number(match[2]) + 1)
     if begin >= end:
         raise _not_satisfiable(size)
     return ByteRange(begin, end)

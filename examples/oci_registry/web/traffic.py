@@ -14,15 +14,20 @@ from oci_registry.errors import ErrorCode, RegistryError
 from oci_registry.web.context import SETTINGS
 from oci_registry.web.health import is_health
 
-__all__ = ["TRAFFIC", "Traffic", "close_when_ending", "limit_traffic"]
+__all__ = ["TRAFFIC", "Traffic", "close_when_ending", "limit_bodies", "limit_traffic"]
 
 RETRY_AFTER_SECONDS: Final = 1
 
 
 class Traffic:
-    """The requests that are being answered."""
+    """The requests that are being answered.
 
-    def __init__(self) -> None:
+    Attributes:
+        bodies: what who sends a body enters, before it is read.
+    """
+
+    def __init__(self, *, max_bodies: int) -> None:
+        self.bodies = asyncio.Semaphore(max_bodies)
         self._tasks: set[asyncio.Task[object]] = set()
         self._is_ending = False
         self._is_idle = asyncio.Event()
@@ -83,11 +88,7 @@ async def limit_traffic(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     traffic, settings = request.app[TRAFFIC], request.app[SETTINGS]
     if traffic.count >= settings.max_concurrent_requests:
-        raise RegistryError(
-            ErrorCode.TOOMANYREQUESTS,
-            "too many requests at once",
-            headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
-        )
+        raise _too_many("requests")
     with traffic.entered():
         limit = asyncio.timeout(settings.request_seconds)
         try:
@@ -99,6 +100,37 @@ async def limit_traffic(request: web.Request, handler: Handler) -> web.StreamRes
             raise RegistryError(
                 ErrorCode.UNAVAILABLE, "the request took too long", status=408
             ) from None
+
+
+@web.middleware
+async def limit_bodies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let so many bodies in at once: the storage's driver holds a part of each in memory.
+
+    One more waits a while, with nothing of it read. Clients do not send a layer twice.
+
+    Raises:
+        RegistryError: ``TOOMANYREQUESTS``.
+    """
+    if not request.body_exists:
+        return await handler(request)
+    bodies = request.app[TRAFFIC].bodies
+    try:
+        async with asyncio.timeout(request.app[SETTINGS].upload_wait_seconds):
+            await bodies.acquire()
+    except TimeoutError:
+        raise _too_many("uploads") from None
+    try:
+        return await handler(request)
+    finally:
+        bodies.release()
+
+
+def _too_many(what: str) -> RegistryError:
+    return RegistryError(
+        ErrorCode.TOOMANYREQUESTS,
+        f"too many {what} at once",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
 
 
 async def close_when_ending(request: web.Request, response: web.StreamResponse) -> None:
