@@ -162,7 +162,9 @@ class BlobCopy:
                 **self._arguments,
             )
         except HttpResponseError as error:
-            is_gone = error_code(error) == "CannotVerifyCopySource" or status_of(error) == 404
+            # CannotVerifyCopySource is 404 where there is no source. The service says the same
+            # with 500 where it could not look in time, and with 403 and 409 where it may not.
+            is_gone = status_of(error) == 404
             exists = error_code(error) == "BlobAlreadyExists"
             if self._resent and (is_gone or exists or is_changed(error)):
                 # The first one may have been applied all the same.

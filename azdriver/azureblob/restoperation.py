@@ -19,6 +19,7 @@ _BY_COMP: Final = {
     ("GET", "list"): "List Blobs",
     ("GET", "tags"): "Get Blob Tags",
     ("PUT", "metadata"): "Set Blob Metadata",
+    ("PUT", "tags"): "Set Blob Tags",
 }
 _PROPERTIES_OF: Final = {
     "account": "Get Account Information",

@@ -51,10 +51,10 @@ def planted() -> list[Planted]:
     blobs = []
     for number in range(BLOBS):
         dest = f"docker/registry/v2/repositories/{number}/link"
-        moves = number % 4 < 2  # the others are listed after these
+        moves = number % 8 < 2  # the others are listed after these
         size = LARGE if number in (1, 2) else dice.randrange(0, 2_000)
         content = hashlib.shake_128(str(number).encode()).digest(size)
-        is_append = not moves or number % 4 == 1
+        is_append = not moves or number % 8 == 1
         blobs.append(Planted(("/" if moves else "") + dest, dest, is_append, content))
     return blobs
 

@@ -12,6 +12,7 @@ be copied back, until a run is told to delete such ones.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -23,19 +24,19 @@ from azdriver.azureblob.blobs import delete_if_unchanged, is_changed
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.copying import delete_source
 from azdriver.azureblob.inventory import blob_type_of, look_at
-from azdriver.azureblob.migration.content import (
-    begins_with,
+from azdriver.azureblob.migration.comparing import begins_with, is_same_content, require_right
+from azdriver.azureblob.migration.copies import (
     copy_blob,
-    is_same_content,
     require_deletable,
-    require_right,
     settled_copy,
     write_block_blob,
 )
 from azdriver.azureblob.migration.marks import Mark
 from azdriver.azureblob.migration.outcome import ATTEMPTS, Outcome
+from azdriver.azureblob.migration.tags import take_tags
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
+from azdriver.azureblob.translate import quoted
 from azdriver.errors import BackendError, ConcurrentWriteError, PathNotFoundError
 from azdriver.paths import StoragePath
 
@@ -44,6 +45,7 @@ __all__ = [
     "backup_name",
     "backup_of",
     "convert_in_place",
+    "drop_superseded",
     "finish_backup",
     "is_superseded",
     "name_of_backup",
@@ -57,6 +59,7 @@ BACKUPS: Final = "~azdriver-migration/"
 _NAME: Final = "azdriver_migrated_name"
 _CREATED: Final = "azdriver_migrated_created"
 _SUPERSEDED: Final = "azdriver_migrated_superseded"
+_OF_BACKUP: Final = frozenset({_NAME, _CREATED, _SUPERSEDED})
 
 MAX_STEPS: Final = 12  # four would do where nobody else is about
 
@@ -72,6 +75,10 @@ def name_of_backup(backup: BlobProperties) -> BlobName | None:
     if Mark.on(backup) is None or backup_name(name) != backup.name:
         return None
     return BlobName(name)
+
+
+def _of_blob(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key not in _OF_BACKUP}
 
 
 def is_superseded(backup: BlobProperties) -> bool:
@@ -110,8 +117,13 @@ async def convert_in_place(clients: Clients, path: StoragePath, name: BlobName) 
             if blob_type_of(found) != "AppendBlob":
                 return "in place"
             require_deletable(found)
-            metadata = {**found.metadata, _NAME: name, _CREATED: str(found.creation_time)}
-            with suppress(ConcurrentWriteError):  # then there is another backup, or none
+            metadata = {
+                **_of_blob(found.metadata),
+                _NAME: name,
+                _CREATED: str(found.creation_time),
+            }
+            # Then there is another backup, or none, or no blob any more.
+            with suppress(ConcurrentWriteError, PathNotFoundError):
                 write_id = Mark.of(found).write_id
                 await write_block_blob(clients, path, found, backup_name(name), write_id, metadata)
             outcome = await finish_backup(clients, path, name)
@@ -120,20 +132,11 @@ async def convert_in_place(clients: Clients, path: StoragePath, name: BlobName) 
     return "changed"
 
 
-async def finish_backup(
-    clients: Clients, path: StoragePath, name: BlobName, *, drop_superseded: bool = False
-) -> Outcome | None:
+async def finish_backup(clients: Clients, path: StoragePath, name: BlobName) -> Outcome | None:
     """Go on where a backup was written, in this process or in one that was killed since.
 
     Where nothing is at the blob's name, the backup goes there: any process may have deleted the
     blob for it. A blob that someone else deletes in this moment appears again.
-
-    Args:
-        clients: what to talk through.
-        path: for errors.
-        name: of the blob.
-        drop_superseded: whether a backup is deleted whose place another content has taken, as an
-            earlier run has found.
 
     Returns:
         None if there is no backup.
@@ -145,23 +148,33 @@ async def finish_backup(
     if backup is None:
         return None
     for attempt in range(MAX_STEPS):
-        finish = _Finish(clients, path, name, backup)
+        if is_superseded(backup):
+            return "conflict"
         try:
-            if is_superseded(backup):
-                return await finish.drop_superseded() if drop_superseded else "conflict"
-            outcome = await finish.step()
-        except ConcurrentWriteError:
+            outcome = await _Finish(clients, path, name, backup).step()
+        except (ConcurrentWriteError, PathNotFoundError):
             outcome = None
             backup = await backup_of(clients, path, name)
             if backup is None:
-                return "gone"
-        except PathNotFoundError:
-            return "gone"  # the backup: another process has finished
+                return "gone"  # another process has finished
         if outcome is not None:
             return outcome
         if attempt:
             await clients.retrier.pause(attempt - 1)
     return "changed"
+
+
+async def drop_superseded(clients: Clients, path: StoragePath, backup: BlobProperties) -> Outcome:
+    """Delete a backup, as a listing had it, whose place another content has taken.
+
+    Raises:
+        AzureError, StorageDriverError: refused; it is kept.
+    """
+    try:
+        await delete_source(clients, path, BlobName(backup.name), quoted(backup.etag))
+    except ConcurrentWriteError:
+        return "changed"
+    return "dropped"
 
 
 class _Finish:
@@ -196,14 +209,14 @@ class _Finish:
             return await self._delete(now)
         return await self._judge(now)
 
-    async def drop_superseded(self) -> Outcome:
-        await self._drop()
-        return "dropped"
-
     async def _restore(self) -> None:
-        metadata = {k: v for k, v in self._backup.metadata.items() if k not in (_NAME, _CREATED)}
         await copy_blob(
-            self._clients, self._path, self._backup, self._name, self._mark.write_id, metadata
+            self._clients,
+            self._path,
+            self._backup,
+            self._name,
+            self._mark.write_id,
+            _of_blob(self._backup.metadata),
         )
 
     async def _delete(self, now: BlobProperties) -> Outcome | None:
@@ -212,6 +225,8 @@ class _Finish:
         if not await is_same_content(self._clients, self._path, now, self._backup):
             await self._drop()
             return "changed"
+        if await take_tags(self._clients, self._path, now, self._backup):
+            raise ConcurrentWriteError(DRIVER_NAME, self._path, "its tags were changed")
         await delete_if_unchanged(self._clients, self._name, now.etag)
         return None
 

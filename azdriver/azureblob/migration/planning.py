@@ -13,7 +13,9 @@ from azure.storage.blob import BlobProperties
 from azdriver.azureblob.client import Clients, WrapTransport
 from azdriver.azureblob.inventory import blob_type_of, inventory, inventory_of_blobs
 from azdriver.azureblob.migration.backups import BACKUPS, is_superseded, name_of_backup
+from azdriver.azureblob.migration.comparing import differ_for_certain
 from azdriver.azureblob.migration.marks import Mark
+from azdriver.azureblob.migration.relocating import is_outdated
 from azdriver.azureblob.migration.report import (
     COUNTS,
     HAS_SNAPSHOTS,
@@ -84,6 +86,9 @@ class _Planning:
         self._listed = 0
         self._counts: Counter[str] = Counter()
         self._incidents: list[Incident] = []
+        # Blobs that have a backup: to be finished, or kept.
+        self._unfinished: set[str] = set()
+        self._superseded: set[str] = set()
 
     async def run(self) -> MigrationPlan:
         await self._look_at_backups()
@@ -114,9 +119,11 @@ class _Planning:
                     self._incident("skipped", backup.name, "", NO_BACKUP)
                 elif not is_superseded(backup):
                     self._counts["unfinished"] += 1
+                    self._unfinished.add(name)
                 elif self._settings.drop_superseded:
                     self._counts["drops"] += 1
                 else:
+                    self._superseded.add(name)
                     self._incident("conflict", name, backup.name, SUPERSEDED)
 
     async def _of_layout(self, prefix: str, *, moves: bool) -> AsyncGenerator[_Found, None]:
@@ -139,6 +146,8 @@ class _Planning:
     def _stays(self, found: _Found) -> None:
         if not self._is_converted(found):
             self._counts["in_place"] += 1
+        elif found.blob.name in self._superseded | self._unfinished:
+            pass  # its backup is counted
         elif found.has_snapshots:
             self._incident("failed", found.blob.name, "", HAS_SNAPSHOTS)
         else:
@@ -151,16 +160,16 @@ class _Planning:
             self._incident("failed", blob.name, route.dest, HAS_SNAPSHOTS)
             return
         if there is not None:
-            mark = Mark.on(there)
-            is_ours = mark is not None and mark.name == Mark.of(blob).name
-            if is_ours and mark is not None and there.size == mark.size:
+            if Mark.on(there) == Mark.of(blob) or is_outdated(there, blob):
                 self._counts["unfinished"] += 1
-            elif _differ(blob, there):
+            elif differ_for_certain(blob, there):
                 reason = "another content is at its new name"
                 self._incident("conflict", blob.name, route.dest, reason)
                 return
             else:
                 self._counts["to_compare"] += 1
+        elif route.dest in self._unfinished:
+            self._counts["to_compare"] += 1  # with the backup, once it is back
         self._counts["moves"] += 1
         self._counts["move_bytes"] += blob.size
         self._counts["leased"] += blob.lease.state == "leased"
@@ -181,9 +190,3 @@ class _Planning:
         self._counts[COUNTS[kind]] += 1
         if self._counts[COUNTS[kind]] <= MAX_INCIDENTS:
             self._incidents.append(Incident(kind, name, dest, reason))
-
-
-def _differ(one: BlobProperties, other: BlobProperties) -> bool:
-    """Whether two blobs certainly have different contents."""
-    md5s = one.content_settings.content_md5, other.content_settings.content_md5
-    return one.size != other.size or bool(md5s[0] and md5s[1] and md5s[0] != md5s[1])

@@ -17,7 +17,9 @@ from azdriver.azureblob.migration.backups import (
     BACKUPS,
     backup_name,
     convert_in_place,
+    drop_superseded,
     finish_backup,
+    is_superseded,
     name_of_backup,
 )
 from azdriver.azureblob.migration.outcome import Outcome
@@ -95,7 +97,7 @@ class _Job(NamedTuple):
     name: str
     dest: str
     size: int
-    kind: Literal["move", "convert", "finish"]
+    kind: Literal["move", "convert", "finish", "drop"]
     is_converted: bool
     work: Callable[[], Awaitable[Outcome]]
 
@@ -115,6 +117,8 @@ class _Run:
         self._jobs: asyncio.Queue[_Job | None] = asyncio.Queue(settings.parallel)
         self._counts: Counter[str] = Counter()
         self._incidents: list[Incident] = []
+        # Blobs whose earlier content an earlier run has kept.
+        self._superseded: set[str] = set()
         self._listed = self._found = self._done = self._done_bytes = 0
         self._is_listed = False
         self._stopped: str | None = None
@@ -150,8 +154,13 @@ class _Run:
                 name = name_of_backup(backup)
                 if name is None:
                     self._left("skipped", backup.name, "", NO_BACKUP)
-                else:
+                elif not is_superseded(backup):
                     await self._add(self._finish(name, backup))
+                elif self._settings.drop_superseded:
+                    await self._add(self._drop(name, backup))
+                else:
+                    self._superseded.add(name)
+                    self._left("conflict", name, backup.name, SUPERSEDED)
 
     async def _list_blobs(self) -> None:
         for prefix in self._routes.prefixes():
@@ -175,6 +184,8 @@ class _Run:
         )
         if not route.is_move and not convert:
             self._counts["in_place"] += 1
+        elif not route.is_move and route.source in self._superseded:
+            pass  # its earlier content is in the way, which was told of
         elif has_snapshots:
             # The service would not delete it; to delete the snapshots is not ours to decide.
             self._left("failed", route.source, route.dest, HAS_SNAPSHOTS)
@@ -184,12 +195,15 @@ class _Run:
     def _finish(self, name: BlobName, backup: BlobProperties) -> _Job:
         async def work() -> Outcome:
             # For errors; by the layout alone, which may be another one, it has no path.
-            drop = self._settings.drop_superseded
-            path = StoragePath(name)
-            outcome = await finish_backup(self._clients, path, name, drop_superseded=drop)
-            return outcome or "gone"
+            return await finish_backup(self._clients, StoragePath(name), name) or "gone"
 
         return _Job(name, backup.name, backup.size, "finish", True, work)
+
+    def _drop(self, name: BlobName, backup: BlobProperties) -> _Job:
+        async def work() -> Outcome:
+            return await drop_superseded(self._clients, StoragePath(name), backup)
+
+        return _Job(name, backup.name, backup.size, "drop", False, work)
 
     def _migration(self, route: Route, size: int, *, convert: bool) -> _Job:
         async def work() -> Outcome:
@@ -237,6 +251,7 @@ class _Run:
             case "conflict" if job.kind == "move":
                 self._left("conflict", job.name, job.dest, "another content is at its new name")
             case "conflict":
+                self._superseded.add(job.name)
                 self._left("conflict", job.name, job.dest, SUPERSEDED)
 
     def _left(

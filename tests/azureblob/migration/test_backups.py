@@ -11,7 +11,7 @@ import pytest
 
 from azdriver.azureblob import AzureBlobOptions
 from azdriver.azureblob.migration import MigrationSettings, migrate, plan_migration
-from azdriver.testing.faults import Fault, Faults, Send, lose_answer
+from azdriver.testing.faults import Fault, Faults, Send, answer, lose_answer
 from azdriver.testing.recording import operation_of
 
 from .conftest import Migrate, Raw
@@ -59,8 +59,8 @@ async def test_a_blob_does_not_move_onto_one_that_is_being_converted(
         await crash_at(options, "Copy Blob")
         return answer
 
-    # The first listing is that of the backups.
-    faults = Faults(Fault("rival", rival, on="List Blobs", after=1))
+    # After a look whether there is a container, and the listing of the backups.
+    faults = Faults(Fault("rival", rival, on="List Blobs", after=2))
     report = await migrate(options, MigrationSettings(convert="none"), wrap_transport=faults.wrap)
     assert (report.moved, report.changed) == (0, 1)
     assert sorted(content for _, content in (await raw.contents()).values()) == [
@@ -122,9 +122,87 @@ async def test_a_lost_answer_to_the_mark_is_no_hindrance(
     await crash_at(options, "Copy Blob")
     await raw.put("a", b"new")
     fault = lose_answer(on="Set Blob Metadata")
-    assert (await migrated(fault)).conflicts == 1
+    assert (await migrated(fault, drop_superseded=True)).conflicts == 1
     assert fault.struck == 1
+    assert await backups(raw) == [b"old"]
     assert (await migrated(drop_superseded=True)).dropped == 1
+
+
+async def test_a_conflict_that_was_found_after_the_listing_is_not_dropped(
+    raw: Raw, migrated: Migrate, options: AzureBlobOptions
+) -> None:
+    await raw.append("a", b"old")
+    await crash_at(options, "Copy Blob")
+    await raw.put("a", b"new")
+
+    async def another_finds_it(request: Any, send: Send) -> Any:
+        answer = await send()
+        assert (await migrate(options)).conflicts == 1
+        return answer
+
+    listed = Fault("rival", another_finds_it, on="List Blobs", after=1)
+    report = await migrated(listed, drop_superseded=True)
+    assert (report.conflicts, report.dropped) == (1, 0)
+    assert await backups(raw) == [b"old"]
+
+
+async def test_an_append_blob_whose_earlier_content_is_kept_waits_for_it_to_be_dropped(
+    raw: Raw, migrated: Migrate, options: AzureBlobOptions
+) -> None:
+    await raw.append("a", b"old")
+    await crash_at(options, "Copy Blob")
+    await raw.append("a", b"new")
+    for _ in range(2):
+        report = await migrated()
+        assert (report.converted, report.conflicts, len(report.incidents)) == (0, 1, 1)
+    plan = await plan_migration(options)
+    assert (plan.conversions, plan.conflicts) == (0, 1)
+    report = await migrated(drop_superseded=True)
+    assert (report.dropped, report.converted, report.is_complete) == (1, 1, True)
+    assert await raw.contents() == {"a": (BLOCK, b"new")}
+
+
+@pytest.mark.parametrize("status", [403, 409, 500, 503])
+async def test_a_source_that_the_service_could_not_look_at_is_not_taken_for_gone(
+    raw: Raw, migrated: Migrate, status: int
+) -> None:
+    """Only with 404 does CannotVerifyCopySource say that it is."""
+    await raw.append("a", b"content")
+    fault = answer(status, "CannotVerifyCopySource", on="Copy Blob", times=None)
+    report = await migrated(fault)
+    assert (report.gone, report.failed, report.is_complete) == (0, 1, False)
+    assert (report.stopped is not None) == (status == 403)
+    assert await backups(raw) == [b"content"]
+    assert (await migrated()).finished == 1
+    assert await raw.contents() == {"a": (BLOCK, b"content")}
+
+
+async def test_tags_that_were_changed_meanwhile_go_along(
+    raw: Raw, migrated: Migrate, options: AzureBlobOptions
+) -> None:
+    """A change of tags changes no ETag."""
+    for name in ("a", "b", "/c"):
+        await raw.append(name, b"content", tags={"tag": "1"} if name != "b" else None)
+    for name in ("a", "b", "/c"):
+        await crash_at(options, "Delete Blob")
+        await raw.sdk.get_blob_client(name).set_blob_tags({"tag": "2"})
+    assert (await migrated()).is_complete
+    for name in ("a", "b", "c"):
+        assert await raw.sdk.get_blob_client(name).get_blob_tags() == {"tag": "2"}, name
+
+
+async def test_what_marks_a_backup_is_never_on_a_blob(raw: Raw, migrated: Migrate) -> None:
+    """A backup that someone copied back under the blob's name, say."""
+    marks = {
+        "azdriver_migrated_name": "else",
+        "azdriver_migrated_created": "then",
+        "azdriver_migrated_superseded": "true",
+    }
+    await raw.append("a", b"content", metadata={"mine": "1", **marks})
+    assert (await migrated()).is_complete
+    metadata = (await raw.properties("a")).metadata
+    assert metadata["mine"] == "1"
+    assert not marks.keys() & metadata.keys()
 
 
 async def test_a_copy_that_comes_late_does_not_bring_back_what_was_superseded(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from azdriver.azureblob import AzureBlobOptions
-from azdriver.azureblob.migration import MigrationSettings, migrate
+from azdriver.azureblob.migration import MigrationSettings, migrate, plan_migration
 from azdriver.testing.faults import (
     Fault,
     Faults,
@@ -25,6 +25,7 @@ from azdriver.testing.recording import operation_of
 
 from .conftest import Migrate, Raw
 
+BLOCK = "BlockBlob"
 LARGE = bytes(range(256)) * 17_000  # two blocks
 RIGHT = {
     "move": ("BlockBlob", b"move"),
@@ -206,6 +207,42 @@ async def test_a_copy_that_others_went_on_with_is_not_replaced(
         "/a": b"1old",
         "a": b"1new",
     }
+
+
+async def test_a_blob_that_was_written_anew_after_its_move_does_not_replace_the_one_that_moved(
+    raw: Raw, options: AzureBlobOptions
+) -> None:
+    for name in ("/a", "/b"):
+        await raw.append(name, b"old")
+    assert (await migrate(options)).moved == 2
+    await raw.put("/a", b"new")
+    await raw.append("/b", b"old, and longer")
+    plan = await plan_migration(options)
+    assert (plan.conflicts, plan.unfinished) == (2, 0)
+    report = await migrate(options)
+    # Of b nothing would be lost; of the service's times, in seconds, these are one.
+    assert (report.moved, report.conflicts) in ((1, 1), (0, 2))
+    contents = await raw.contents()
+    assert contents["a"] == (BLOCK, b"old")
+    assert contents["/a"] == (BLOCK, b"new")
+
+
+async def test_a_blob_that_another_migration_has_moved_meanwhile_is_gone(
+    raw: Raw, options: AzureBlobOptions
+) -> None:
+    await raw.put("/a", b"content", tags={"tag": "1"})
+
+    async def another(request: Any, send: Send) -> Any:
+        assert (await migrate(options)).moved == 1
+        return await send()
+
+    for operation in ("Copy Blob", "Get Blob Tags"):
+        faults = Faults(Fault("rival", another, on=operation))
+        report = await migrate(options, wrap_transport=faults.wrap)
+        assert (report.gone, report.failed, report.is_complete) == (1, 0, True)
+        assert await raw.contents() == {"a": (BLOCK, b"content")}
+        await raw.put("/a", b"content", tags={"tag": "1"})
+        await raw.sdk.delete_blob("a")
 
 
 @pytest.mark.parametrize("status", ["pending", "failed"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +25,7 @@ from azdriver.azureblob.migration import (
     plan_migration,
 )
 from azdriver.testing.azurite import AzuriteServer
-from azdriver.testing.faults import Fault, Send, answer
+from azdriver.testing.faults import Fault, Faults, Send, answer
 from azdriver.testing.tokens import LocalCredential
 
 from .conftest import Migrate, Raw
@@ -441,3 +442,41 @@ async def test_the_plan_says_what_cannot_be(raw: Raw, options: AzureBlobOptions)
         assert report.moved == 0
         assert not any(name == "a" for name in await raw.contents())
     assert (report.converted, report.failed) == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["a", "/a"])
+async def test_an_md5_that_an_append_blob_was_made_with_says_nothing(
+    raw: Raw, migrated: Migrate, name: str
+) -> None:
+    """Appending leaves it as it is."""
+    stale = ContentSettings(content_md5=bytearray(hashlib.md5(b"").digest()))
+    await raw.append(name, b"content", content_settings=stale)
+    report = await migrated()
+    assert (report.converted, report.is_complete) == (1, True)
+    assert await raw.contents() == {"a": (BLOCK, b"content")}
+
+
+async def test_the_plan_compares_with_what_is_in_a_backup(
+    raw: Raw, options: AzureBlobOptions
+) -> None:
+    await raw.append("a", b"old")
+    await raw.put("/a", b"another")
+
+    async def crash(request: Any, send: Send) -> Any:
+        raise Crash
+
+    faults = Faults(Fault("crash", crash, on="Copy Blob"))
+    with pytest.raises(BaseExceptionGroup):
+        await migrate(
+            options,
+            MigrationSettings(from_root_directory="none"),
+            wrap_transport=faults.wrap,
+        )
+    plan = await plan_migration(options)
+    assert (plan.unfinished, plan.to_compare, plan.moves, plan.in_place) == (1, 1, 1, 0)
+    report = await migrate(options)
+    assert (report.finished, report.conflicts) == (1, 1)
+
+
+class Crash(BaseException):
+    """What no code of ours catches."""

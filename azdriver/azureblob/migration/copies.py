@@ -1,4 +1,4 @@
-"""A blob's content: written again as a block blob, compared, and what goes along with it."""
+"""A blob gets a copy: as it is, or as a block blob; with all that belongs to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -19,25 +19,17 @@ from azdriver.azureblob.client import Clients
 from azdriver.azureblob.contents import Upload
 from azdriver.azureblob.copying import BlobCopy
 from azdriver.azureblob.inventory import blob_type_of, look_at
+from azdriver.azureblob.migration.comparing import BLOCK_BYTES, blocks_of, sha256_of
 from azdriver.azureblob.migration.marks import Mark
+from azdriver.azureblob.migration.tags import tags_of
 from azdriver.azureblob.naming import BlobName
 from azdriver.azureblob.options import DRIVER_NAME
-from azdriver.azureblob.rangedownload import RangeDownload
 from azdriver.azureblob.translate import error_code
 from azdriver.errors import BackendError, ConcurrentWriteError, PreconditionFailedError
 from azdriver.paths import StoragePath
 
-__all__ = [
-    "begins_with",
-    "copy_blob",
-    "is_same_content",
-    "require_deletable",
-    "require_right",
-    "settled_copy",
-    "write_block_blob",
-]
+__all__ = ["copy_blob", "require_deletable", "settled_copy", "write_block_blob"]
 
-BLOCK_BYTES: Final = 4 * 1024 * 1024
 # What Azure calls a block's name; all of one blob have to be of one length.
 _BLOCK_NAME: Final = "migration-{:06d}"
 MAX_BLOCKS: Final = 50_000
@@ -59,7 +51,7 @@ async def copy_blob(
         ConcurrentWriteError: the source was changed, or something is at the destination.
     """
     arguments: dict[str, Any] = {}
-    tags = await _tags_of(clients, source)
+    tags = await tags_of(clients, path, source)
     if tags:
         arguments["tags"] = tags
     if blob_type_of(source) == "BlockBlob" and source.blob_tier and not source.blob_tier_inferred:
@@ -111,12 +103,12 @@ async def write_block_blob(
         cache_control=was.cache_control,
     )
     arguments: dict[str, Any] = {"content_settings": settings}
-    tags = await _tags_of(clients, source)
+    tags = await tags_of(clients, path, source)
     if tags:
         arguments["tags"] = tags
     md5 = hashlib.md5(usedforsecurity=False)
     sha256 = hashlib.sha256()
-    blocks = _blocks(clients, path, source)
+    blocks = blocks_of(clients, path, source)
     async with aclosing(blocks):
         if source.size <= BLOCK_BYTES:
             content = b"".join([block async for block in blocks])
@@ -155,7 +147,7 @@ async def write_block_blob(
     written = await look_at(clients, dest)
     if written is None or written.metadata.get(WRITE_ID) != write_id:
         raise ConcurrentWriteError(DRIVER_NAME, path, "another write took its new name")
-    if await _sha256(clients, path, written) != sha256.digest():
+    if await sha256_of(clients, path, written) != sha256.digest():
         await clients.blob(dest).delete_blob(
             etag=written.etag, match_condition=MatchConditions.IfNotModified
         )
@@ -210,65 +202,6 @@ async def _commit(
     await clients.retrier.settle(send, look)
 
 
-async def _blocks(
-    clients: Clients, path: StoragePath, blob: BlobProperties, size: int | None = None
-) -> AsyncGenerator[bytes, None]:
-    """The content of the version that was seen, in blocks; or so many bytes of it."""
-    size = blob.size if size is None else size
-    for first in range(0, size, BLOCK_BYTES):
-        end = min(first + BLOCK_BYTES, size)
-        download = RangeDownload(
-            clients, path, BlobName(blob.name), first=first, end=end, etag=blob.etag
-        )
-        chunks: list[bytes] = []
-        try:
-            while chunk := await download.next_chunk():
-                chunks.append(chunk)
-        finally:
-            await download.close()
-        yield b"".join(chunks)
-
-
-async def _sha256(
-    clients: Clients, path: StoragePath, blob: BlobProperties, size: int | None = None
-) -> bytes:
-    digest = hashlib.sha256()
-    blocks = _blocks(clients, path, blob, size)
-    async with aclosing(blocks):
-        async for block in blocks:
-            digest.update(block)
-    return digest.digest()
-
-
-async def is_same_content(
-    clients: Clients, path: StoragePath, one: BlobProperties, other: BlobProperties
-) -> bool:
-    """Whether two blobs, each as it was seen, have the same bytes; asks no more than it must."""
-    if one.size != other.size:
-        return False
-    md5s = one.content_settings.content_md5, other.content_settings.content_md5
-    if md5s[0] and md5s[1] and md5s[0] != md5s[1]:
-        return False
-    # Not by the MD5s alone: a client may have set them to anything.
-    return await _sha256(clients, path, one) == await _sha256(clients, path, other)
-
-
-async def begins_with(
-    clients: Clients, path: StoragePath, blob: BlobProperties, start: BlobProperties
-) -> bool:
-    """Whether a blob, as it was seen, has another's bytes at its beginning, or just these."""
-    if blob.size <= start.size:
-        return await is_same_content(clients, path, blob, start)
-    return await _sha256(clients, path, blob, start.size) == await _sha256(clients, path, start)
-
-
-async def _tags_of(clients: Clients, blob: BlobProperties) -> dict[str, str]:
-    """The index tags of a blob, if it has any that this credential may know of."""
-    if not blob.tag_count:
-        return {}
-    return dict(await clients.blob(BlobName(blob.name)).get_blob_tags())
-
-
 async def settled_copy(clients: Clients, copy: BlobProperties) -> BlobProperties | None:
     """The blob that a copy of ours was made to, once that has ended; None if it is to be made anew.
 
@@ -303,15 +236,3 @@ def require_deletable(blob: BlobProperties) -> None:
         )
     if blob.has_legal_hold:
         raise BackendError(DRIVER_NAME, blob.name, "migrate", reason="it has a legal hold")
-
-
-def require_right(copy: BlobProperties, source: BlobProperties) -> None:
-    """
-    Raises:
-        BackendError: the copy is not of the size, or the MD5, of its source.
-    """
-    md5s = source.content_settings.content_md5, copy.content_settings.content_md5
-    if copy.size != source.size or (md5s[0] and md5s[1] and md5s[0] != md5s[1]):
-        raise BackendError(
-            DRIVER_NAME, source.name, "migrate", reason="its copy is something else; both are kept"
-        )
