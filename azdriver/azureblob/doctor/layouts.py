@@ -71,8 +71,7 @@ def about_layouts(
     elif only_directory:
         of_root = _of_directory(only_directory, root)
     elif not ours and not counts.no_paths:
-        where = f" below {root}/" if root else ""
-        of_root = [Finding("info", "empty", f"no blob was found{where}: any layout will do")]
+        of_root = [_of_none(root, is_whole=counts.is_whole)]
     migration = to_migrate(ours, options, recommended)
     found = [_seen(layout, counts) for layout in layouts]
     if own:
@@ -136,6 +135,14 @@ def _of_registries(registries: list[str], root: str, recommended: Recommended) -
             to_set({"rootdirectory": right}),
         )
     ]
+
+
+def _of_none(root: str, *, is_whole: bool) -> Finding:
+    where = f" below {root}/" if root else ""
+    if is_whole:
+        return Finding("info", "empty", f"no blob was found{where}: any layout will do")
+    text = f"no blob was seen{where}, in a sample: there may be some, of any layout"
+    return Finding("warning", "none-seen", text, "look at the whole container")
 
 
 def _of_directory(only_directory: str, root: str) -> list[Finding]:
