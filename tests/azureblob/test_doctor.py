@@ -181,6 +181,33 @@ async def test_of_several_registries_the_largest_is_recommended(
     assert (await examine(options(root_directory="a"))).is_healthy
 
 
+async def test_registries_of_other_drivers_are_told_and_left(
+    sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
+) -> None:
+    for root in ("r/", "/s/", "t/", "/t/", ""):
+        await sdk.upload_blob(f"{root}{REGISTRY}/x", b"x")
+    diagnosis = await examine(options(root_directory="r"))
+    assert codes(diagnosis, "error") == codes(diagnosis, "warning") == []
+    (told,) = (finding for finding in diagnosis.findings if finding.code == "registries-other")
+    assert told.text == (
+        "there are registries with other root directories (none, s, t), for other drivers"
+    )
+    # Where none is in the root directory that is set, any of them may be meant.
+    assert "registries-other" not in codes(await examine(options(root_directory="x")))
+
+
+async def test_what_a_migration_would_move_along_is_told(
+    sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
+) -> None:
+    for root in ("r", "", "/s"):
+        await sdk.upload_blob(f"{root}/{REGISTRY}/x", b"x")
+    diagnosis = await examine(options(root_directory="r"))
+    assert advice(diagnosis, "layouts-mixed") == (
+        "to have all of them in one layout, first migrate the registries below s, each with its "
+        "own rootdirectory, or they are moved along; then run 'azdriver migrate --from-root \"\"'"
+    )
+
+
 async def test_what_stands_in_the_way_is_found(
     sdk: ContainerClient, options: Callable[..., AzureBlobOptions]
 ) -> None:

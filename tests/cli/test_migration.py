@@ -22,7 +22,9 @@ Cli = Callable[..., CompletedProcess[str]]
 Settings = Callable[..., dict[str, str]]
 
 REGISTRY = "docker/registry/v2"
-LINK = f"{REGISTRY}/repositories/a/_manifests/tags/1/current/link"
+LINK, LINK_2, LINK_3 = (
+    f"{REGISTRY}/repositories/a/_manifests/tags/{tag}/current/link" for tag in range(1, 4)
+)
 
 
 class Crash(BaseException):
@@ -74,6 +76,9 @@ def url_of(env: dict[str, str], root_directory: str, legacy_root_prefix: str) ->
 
 def follow(advice: str, root: str, legacy: str, env: dict[str, str], cli: Cli) -> str:
     """Do to the letter what an advice says; the URL that is to be used from then on."""
+    for other in others_first(advice):
+        ran = cli("migrate", "--yes", AZDRIVER_URL=url_of(env, other, "false"))
+        assert ran.returncode == 0, ran.stderr
     set_before = dict(re.findall(r'(legacyrootprefix|rootdirectory): ([\w/".-]+)', advice))
     root = set_before.get("rootdirectory", root).strip('"')
     url = url_of(env, root, set_before.get("legacyrootprefix", legacy))
@@ -83,6 +88,12 @@ def follow(advice: str, root: str, legacy: str, env: dict[str, str], cli: Cli) -
         ran = cli(*shlex.split(command)[1:], "--yes", AZDRIVER_URL=url)
         assert ran.returncode == 0, ran.stderr
     return url
+
+
+def others_first(advice: str) -> list[str]:
+    """The root directories that an advice says to migrate before."""
+    found = re.search("first migrate the registries below (.*?), each", advice)
+    return found[1].split(", ") if found else []
 
 
 def findings(cli: Cli, url: str) -> dict[str, str]:
@@ -100,13 +111,28 @@ def findings(cli: Cli, url: str) -> dict[str, str]:
         ([f"/{LINK}"], "r", "false", "layout-other"),
         ([f"/r/s/{LINK}"], "", "false", "layout-other"),
         ([f"r/{LINK}", "/r/x"], "", "true", "layout-other"),
-        ([f"/{LINK}", f"/r/{LINK}"], "r", "false", "layout-other"),
+        ([f"/{LINK}", f"/r/{LINK_2}"], "r", "false", "layout-other"),
+        ([f"/r/{LINK}", f"/s/{LINK}"], "r", "false", "layout-other"),
+        ([f"/r/{LINK}", f"/s/{LINK}"], "", "false", "layout-other"),
+        ([f"/r/{LINK}", f"s/{LINK}", f"s/{LINK_2}"], "r", "false", "layout-other"),
+        ([f"r/{LINK}", f"/s/{LINK}", f"/{LINK_2}"], "r", "true", "layout-other"),
+        ([f"/{LINK}", f"/s/{LINK}", f"/t/{LINK}"], "", "false", "layout-other"),
+        ([f"/r/{LINK}", f"/r/s/{LINK}"], "r", "false", "layout-other"),
         (["/a/b", "c"], "", "false", "layouts-mixed"),
         (["/a/b", "c"], "", "true", "layouts-mixed"),
         (["/r/a/b", "r/c", "/other"], "r", "true", "layouts-mixed"),
-        ([f"/{LINK}", f"r/{LINK}"], "r", "false", "layouts-mixed"),
-        ([f"/{LINK}", f"/s/{LINK}", f"/r/{LINK}", f"r/{LINK}"], "r", "true", "layouts-mixed"),
-        ([f"/s/{LINK}", f"/{LINK}", f"r/{LINK}"], "x", "true", "layouts-mixed"),
+        ([f"/{LINK}", f"r/{LINK_2}"], "r", "false", "layouts-mixed"),
+        (
+            [f"/{LINK}", f"/s/{LINK}", f"/r/{LINK_2}", f"r/{LINK_3}"],
+            "r",
+            "true",
+            "layouts-mixed",
+        ),
+        ([f"/s/{LINK}", f"/{LINK}", f"r/{LINK}"], "x", "true", None),
+        ([f"r/{LINK}", f"/s/{LINK}"], "r", "false", None),
+        ([f"r/{LINK}", f"/r/s/{LINK}"], "r", "false", None),
+        ([f"/r/{LINK}", f"s/{LINK}", f"{LINK}"], "r", "true", None),
+        ([LINK, f"/s/{LINK}"], "", "false", None),
         ([LINK], "", "false", None),
         ([f"/{LINK}"], "", "true", None),
         ([f"/r/{LINK}", f"/s/{LINK}"], "r", "true", None),
@@ -125,7 +151,17 @@ async def test_what_the_doctor_advises_is_right_and_enough(
     async def plant() -> None:
         await sdk.delete_blobs(*[blob.name async for blob in sdk.list_blobs()])
         for name in names:
-            await sdk.upload_blob(name, b"x", blob_type="AppendBlob")
+            await sdk.upload_blob(name, name.encode(), blob_type="AppendBlob")
+
+    async def is_of_another_driver_left(advice: str, own: str) -> bool:
+        for name in names:
+            other = name.partition(f"/{REGISTRY}")[0].strip("/")
+            if REGISTRY not in name or other in ("", own):
+                continue
+            now = name.removeprefix("/") if other in others_first(advice) else name
+            if await (await sdk.download_blob(now)).readall() != name.encode():
+                return False
+        return True
 
     await plant()
     found = findings(cli, url_of(settings(), root, legacy))
@@ -135,6 +171,8 @@ async def test_what_the_doctor_advises_is_right_and_enough(
             await plant()
             url = follow(alternative, root, legacy, settings(), cli)
             assert not {finding, "root-directory-other"} & set(findings(cli, url)), alternative
+            own = url.partition("?")[0].partition(f"/{sdk.container_name}/")[2]
+            assert await is_of_another_driver_left(alternative, own), alternative
 
 
 @pytest.mark.parametrize("legacy", ["true", "false"])

@@ -47,8 +47,8 @@ async def examine(
 
     Args:
         options: of the driver.
-        whole: look at every blob, by a request per 5,000, instead of at a sample by at most some
-            90 requests.
+        whole: look at every blob, by a request per 5,000, instead of at a sample by at most
+            110 requests.
         session: as the driver's.
         wrap_transport: as the driver's.
     """

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
-from azdriver.azureblob.doctor.advising import Steps, is_ours, to_convert, to_migrate, to_set
+from azdriver.azureblob.doctor.advising import (
+    Steps,
+    is_others,
+    is_ours,
+    to_convert,
+    to_migrate,
+    to_set,
+)
 from azdriver.azureblob.doctor.diagnosis import BlobCounts, Finding, LayoutCount
 from azdriver.azureblob.doctor.wording import some
 from azdriver.azureblob.options import AzureBlobOptions
@@ -46,8 +53,11 @@ def about_layouts(
     root = options.root_directory.strip("/")
     legacy = options.legacy_root_prefix
     ours = [layout for layout in layouts if is_ours(layout, root)]
-    # A registry's tree says for certain what it is; a few other blobs are no layout.
-    telling = [layout for layout in ours if layout.registry] or ours
+    # A registry's tree says for certain what it is; a few other blobs are no layout. Where the one
+    # of the set root directory is there, others are for other drivers.
+    trees = [layout for layout in ours if layout.registry]
+    own = [layout for layout in trees if layout.root_directory == root]
+    telling = own or trees or ours
     is_other = bool(telling) and all(layout.legacy_root_prefix != legacy for layout in telling)
     recommended: Recommended = {"legacyrootprefix": not legacy} if is_other else {}
     registries = [
@@ -61,10 +71,16 @@ def about_layouts(
     elif only_directory:
         of_root = _of_directory(only_directory, root)
     elif not ours and not counts.no_paths:
-        where = f" below {root}/" if root else ""
-        of_root = [Finding("info", "empty", f"no blob was found{where}: any layout will do")]
+        of_root = [_of_none(root, is_whole=counts.is_whole)]
     migration = to_migrate(ours, options, recommended)
     found = [_seen(layout, counts) for layout in layouts]
+    if own:
+        found += _of_others(trees, root)
+    mine = [
+        layout
+        for layout in ours
+        if not is_others(layout, str(recommended.get("rootdirectory", root)))
+    ]
     if counts.of_more_registries:
         number = sum(layout.registry for layout in layouts)
         blobs = some(counts.of_more_registries, "blob")
@@ -77,7 +93,7 @@ def about_layouts(
             advice += f"; or migrate the blobs: {migration}"
         text = "the blobs are in the other layout than is set"
         found.append(Finding("error", "layout-other", text, advice))
-    elif any(layout.legacy_root_prefix != legacy for layout in ours):
+    elif any(layout.legacy_root_prefix != legacy for layout in mine):
         text = "both layouts are in the container; a driver sees one of them"
         advice = f"to have all of them in one layout, {migration}"
         found.append(Finding("warning", "layouts-mixed", text, advice))
@@ -96,6 +112,15 @@ def _seen(layout: LayoutCount, counts: BlobCounts) -> Finding:
     return Finding("info", code, " ".join(part for part in parts if part))
 
 
+def _of_others(trees: Sequence[LayoutCount], root: str) -> list[Finding]:
+    others = {tree.root_directory for tree in trees if is_others(tree, root)}
+    if not others:
+        return []
+    names = ", ".join(sorted(name or "none" for name in others))
+    text = f"there are registries with other root directories ({names}), for other drivers"
+    return [Finding("info", "registries-other", text)]
+
+
 def _of_registries(registries: list[str], root: str, recommended: Recommended) -> list[Finding]:
     if root in registries:
         return []
@@ -110,6 +135,14 @@ def _of_registries(registries: list[str], root: str, recommended: Recommended) -
             to_set({"rootdirectory": right}),
         )
     ]
+
+
+def _of_none(root: str, *, is_whole: bool) -> Finding:
+    where = f" below {root}/" if root else ""
+    if is_whole:
+        return Finding("info", "empty", f"no blob was found{where}: any layout will do")
+    text = f"no blob was seen{where}, in a sample: there may be some, of any layout"
+    return Finding("warning", "none-seen", text, "look at the whole container")
 
 
 def _of_directory(only_directory: str, root: str) -> list[Finding]:

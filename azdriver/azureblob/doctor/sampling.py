@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from azure.storage.blob import BlobProperties
 
 from azdriver.azureblob.client import Clients
 from azdriver.azureblob.doctor.diagnosis import BlobCounts, LayoutCount
-from azdriver.azureblob.inventory import blob_type_of, inventory
+from azdriver.azureblob.inventory import InventoryPage, blob_type_of, inventory
 from azdriver.azureblob.legacy import REGISTRY, is_legacy_content
 from azdriver.azureblob.migration.backups import BACKUPS, is_superseded, name_of_backup
 from azdriver.paths import is_path
@@ -24,6 +26,13 @@ MAX_LAYOUTS: Final = 20
 """That are told apart; of no registry, or in the set root directory, there may be four more."""
 
 PAGE_BLOBS: Final = 1000
+
+MAX_EMPTY_PAGES: Final = 25
+"""That are passed over in a sample."""
+
+MAX_EMPTY_PAGES_OF_LISTING: Final = 10
+"""So that the first listings leave some to the others."""
+
 MAX_EXAMPLES: Final = 5
 INCLUDE: Final = ("metadata", "snapshots", "uncommittedblobs")
 
@@ -180,39 +189,63 @@ async def sample_blobs(clients: Clients) -> Sample:
     """The first blobs of each directory at the top, and of each part of a registry.
 
     Not the first blobs of the container, which are of one layout alone: all names with a leading
-    slash come before the others. At most some 60 requests.
+    slash come before the others. At most 74 requests, and 25 more for pages that come empty.
     """
     root = clients.options.root_directory.strip("/")
     sample = Sample(root)
-    await _add_first(clients, sample, "")
+    listings = _Listings(clients)
+    await _add_first(listings, sample, "")
     if sample.is_whole:
         return sample
-    directories: list[str] = []
     # One level: snapshots can be listed in a flat listing only.
-    async for page in inventory(
-        clients, "", delimiter="/", include=("metadata", "uncommittedblobs"), page_blobs=PAGE_BLOBS
-    ):
-        for blob in page.blobs:
-            sample.add(blob, may_come_again=True)
-        directories += page.prefixes
-        break
+    page = await listings.first_page("", delimiter="/", include=("metadata", "uncommittedblobs"))
+    for blob in page.blobs:
+        sample.add(blob, may_come_again=True)
     # The legacy root is one directory to the service; so are backups, which are counted too.
-    directories.sort()
+    directories = sorted(page.prefixes)
     # Those are looked into even where so many come before them that they are on a later page.
     first = ["/", BACKUPS, "docker/", *((f"/{root}/", f"{root}/") if root else ())]
     directories = [*first, *(name for name in directories if name not in first)]
     for directory in directories[:MAX_DIRECTORIES]:
-        await _add_first(clients, sample, directory)
+        await _add_first(listings, sample, directory)
     for tree in sample.registries[:MAX_DIRECTORIES]:
         for part in ("blobs/", "repositories/"):
-            await _add_first(clients, sample, tree + part)
+            await _add_first(listings, sample, tree + part)
     return sample
 
 
-async def _add_first(clients: Clients, sample: Sample, prefix: str) -> None:
-    async for page in inventory(clients, prefix, include=INCLUDE, page_blobs=PAGE_BLOBS):
-        for blob in page.blobs:
-            sample.add(blob, may_come_again=True)
-        if not page.is_last:
-            sample.is_whole = False
-        break
+async def _add_first(listings: _Listings, sample: Sample, prefix: str) -> None:
+    page = await listings.first_page(prefix)
+    for blob in page.blobs:
+        sample.add(blob, may_come_again=True)
+    if not page.is_last:
+        sample.is_whole = False
+
+
+class _Listings:
+    """The listings of one sample."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._empty_pages = 0
+
+    async def first_page(
+        self, prefix: str, *, delimiter: str = "", include: Sequence[str] = INCLUDE
+    ) -> InventoryPage:
+        """The first that is not empty, or the last one.
+
+        The service may send empty pages before others. After too many of them it is an empty one
+        that is not the last.
+        """
+        page = InventoryPage((), (), is_last=True)
+        pages = inventory(
+            self._clients, prefix, delimiter=delimiter, include=include, page_blobs=PAGE_BLOBS
+        )
+        left = min(MAX_EMPTY_PAGES_OF_LISTING, MAX_EMPTY_PAGES - self._empty_pages)
+        async with aclosing(pages):
+            async for page in pages:
+                if page.blobs or page.prefixes or page.is_last or not left:
+                    break
+                left -= 1
+                self._empty_pages += 1
+        return page
