@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LABS = (
     "azureblob/migration/test_faults.py",
+    "azureblob/migration/test_random.py",
     "azureblob/test_sweep.py",
     "histories",
     "hostile",
