@@ -14,22 +14,23 @@ from azdriver import (
     FileWriter,
     PathNotFoundError,
     StorageDriver,
+    StorageDriverError,
 )
 from oci_registry import layout
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
+from oci_registry.errors import (
+    BodyInterruptedError,
+    ErrorCode,
+    OffsetError,
+    RegistryError,
+    too_large,
+)
 from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.blobs import BlobStore
 from oci_registry.storage.concurrency import KeyedLocks
+from oci_registry.storage.verified import VerifiedStream
 
-__all__ = ["OffsetError", "UploadStore"]
-
-
-class OffsetError(RegistryError):
-    """A chunk does not begin where the upload ends, or another request writes the upload."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.RANGE_INVALID, message)
+__all__ = ["UploadStore"]
 
 
 @dataclass(slots=True)
@@ -149,7 +150,22 @@ class UploadStore:
                 if hashed.is_exact:
                     self._keep(identifier, hashed)
                 raise
-            await self._publish(name, identifier, digest, hashed, size)
+            await self._verify(name, identifier, digest, hashed, size)
+            verified = VerifiedStream(self._driver, name, identifier, size)
+
+            async def take() -> str:
+                with _explained(identifier):
+                    return await verified.take()
+
+            try:
+                await self._blobs.publish(name, digest, size, take)
+            except (RegistryError, StorageDriverError):
+                await verified.give_back()
+                self._keep(identifier, hashed)
+                # It may have been cancelled at another instance.
+                await self._require(name, identifier)
+                raise
+            await self._discard(name, identifier)
 
     async def store(self, name: RepositoryName, digest: Digest, body: AsyncIterator[bytes]) -> None:
         """Make a blob out of one body, without an upload that a client could go on with.
@@ -163,10 +179,14 @@ class UploadStore:
         try:
             async with self._driver.writer(path) as writer:
                 size = await self._copy(body, writer, hashed, last=True)
-            await self._publish(name, identifier, digest, hashed, size)
-        except BaseException:
+            await self._verify(name, identifier, digest, hashed, size)
+
+            async def take() -> str:
+                return path  # which no client knows, and none could append to
+
+            await self._blobs.publish(name, digest, size, take)
+        finally:
             await self._discard(name, identifier)
-            raise
 
     async def cancel(self, name: RepositoryName, identifier: str) -> None:
         """Throw an upload away.
@@ -178,10 +198,10 @@ class UploadStore:
             await self._require(name, identifier)
             await self._discard(name, identifier)
 
-    async def _publish(
+    async def _verify(
         self, name: RepositoryName, identifier: str, digest: Digest, hashed: _Hashed, size: int
     ) -> None:
-        """Make a stream that is whole a blob, if it has the digest; it is gone in either case."""
+        """Check the digest of a stream that is whole; if it is another one, the upload is gone."""
         found = Digest(digest.algorithm, hashed.hasher.hexdigest())
         if found != digest or hashed.size != size:
             await self._discard(name, identifier)
@@ -190,8 +210,6 @@ class UploadStore:
                 "the content does not have this digest",
                 {"digest": str(digest), "content": str(found)},
             )
-        await self._blobs.publish(name, digest, layout.upload_data(name, identifier), size)
-        await self._discard(name, identifier)
 
     async def _write(
         self,

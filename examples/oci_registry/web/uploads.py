@@ -8,7 +8,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
+from oci_registry.errors import (
+    BodyInterruptedError,
+    ErrorCode,
+    OffsetError,
+    RegistryError,
+    too_large,
+)
 from oci_registry.names import (
     DEFAULT_ALGORITHM,
     Digest,
@@ -17,7 +23,6 @@ from oci_registry.names import (
     parse_digest,
     parse_repository,
 )
-from oci_registry.storage.uploads import OffsetError
 from oci_registry.web.body import read_chunks
 from oci_registry.web.context import (
     DIGEST_HEADER,

@@ -1,0 +1,210 @@
+"""What another instance does between any two storage requests of one, and where one is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestServer
+
+from aged_driver import AgedDriver, paths
+from azdriver import BackendError, PathNotFoundError, StorageDriver
+from oci_registry.garbage import GarbageCollector
+from oci_registry.settings import RegistrySettings
+from oci_registry.web import make_app
+from registry_client import Answer, RegistryClient, sha256
+
+ROOT = "/docker/registry/v2"
+EVERYWHERE = pytest.mark.parametrize(
+    "storage", ["memory", "azurite", "azurite-block"], indirect=True
+)
+# Where the blob is there already, and where it is not.
+TARGETS = pytest.mark.parametrize(
+    ("storage", "is_known"),
+    [("memory", True), ("memory", False), ("azurite", True), ("azurite-block", False)],
+    indirect=["storage"],
+)
+
+
+@dataclass(slots=True)
+class Instances:
+    """One instance, whose requests to storage are met, and another one."""
+
+    storage: StorageDriver
+    met: AgedDriver
+    one: RegistryClient
+    other: RegistryClient
+
+
+@pytest.fixture
+async def instances(storage: StorageDriver) -> AsyncIterator[Instances]:
+    met = AgedDriver(storage)
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+
+        async def instance(driver: StorageDriver) -> RegistryClient:
+            server = TestServer(make_app(driver))
+            await stack.enter_async_context(server)
+            return RegistryClient(session, server.make_url("/"))
+
+        yield Instances(storage, met, await instance(met), await instance(storage))
+
+
+async def _assert_is_no_other(storage: StorageDriver, digest: str) -> None:
+    """What can be read under a digest has it."""
+    value = digest.removeprefix("sha256:")
+    try:
+        content = await storage.get_content(f"{ROOT}/blobs/sha256/{value[:2]}/{value}/data")
+    except PathNotFoundError:
+        return
+    assert sha256(content) == digest
+
+
+class LateBody:
+    """A body that is sent when the test says so."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.goes_on = asyncio.Event()
+
+    async def __call__(self) -> AsyncIterator[bytes]:
+        self.started.set()
+        await self.goes_on.wait()
+        yield b"xy"
+
+
+@TARGETS
+@pytest.mark.parametrize("what", ["PATCH", "late PATCH", "PUT", "DELETE"])
+async def test_what_comes_after_it_was_verified_is_no_blob(
+    instances: Instances, what: str, is_known: bool
+) -> None:
+    one, other, met = instances.one, instances.other, instances.met
+    number, calls = 0, 1
+    answers: set[int] = set()
+    # Before the first request, before the second one, and so on until there are no more.
+    while calls >= number:
+        content = b"layer %d" % number
+        digest = sha256(content)
+        if is_known:
+            # So old that it is written anew.
+            await other.push_blob("known", content)
+            await met.grow_old()
+        location = await one.start("a")
+        await one.ask("PATCH", location, content, status=202)
+        late = LateBody()
+        meddling: asyncio.Task[Answer] | None = None
+
+        async def meddle() -> Answer:
+            if what == "PUT":
+                path = f"{location}?digest={sha256(content + b'xy')}"  # noqa: B023
+                return await other.ask("PUT", path, b"xy")
+            if what == "DELETE":
+                return await other.ask("DELETE", location)  # noqa: B023
+            return await other.ask("PATCH", location, late())  # noqa: B023
+
+        calls = 0
+
+        async def meet(operation: str, path: str) -> None:
+            nonlocal calls, meddling
+            await _assert_is_no_other(instances.storage, digest)  # noqa: B023
+            if calls == number:  # noqa: B023
+                late.goes_on.set()  # noqa: B023
+                if meddling is None:
+                    meddling = asyncio.create_task(meddle())
+                await meddling
+            calls += 1
+
+        if what == "late PATCH":
+            meddling = asyncio.create_task(meddle())
+            await late.started.wait()
+            await asyncio.sleep(0.02)  # so that the upload is open there, mostly
+        met.meet = meet
+        answer = await one.ask("PUT", f"{location}?digest={digest}")
+        met.meet = None
+        late.goes_on.set()
+        if meddling is not None:
+            assert (await meddling).status < 500
+        answers.add(answer.status)
+        # 400: it came before, and belonged to what was verified.
+        assert answer.status in (201, 400, 404, 416), answer
+        await _assert_is_no_other(instances.storage, digest)
+        if answer.status != 201:
+            await other.push_blob("a", content)
+        for name in ("a", "known") if is_known else ("a",):
+            for registry in (one, other):
+                read = await registry.ask("GET", f"/v2/{name}/blobs/{digest}", status=200)
+                assert read.body == content
+        number += 1
+    assert number > 5
+    assert 201 in answers
+
+
+@TARGETS
+async def test_a_push_that_is_killed_between_two_requests_can_be_made_again(
+    instances: Instances, is_known: bool
+) -> None:
+    one, other, met = instances.one, instances.other, instances.met
+    number = 0
+    answer = None
+    while answer is None or answer.status != 201:
+        content = b"layer %d" % number
+        digest = sha256(content)
+        if is_known:
+            await other.push_blob("known", content)
+            await met.grow_old()
+        location = await one.start("a")
+        await one.ask("PATCH", location, content, status=202)
+        calls = 0
+
+        async def meet(operation: str, path: str) -> None:
+            nonlocal calls
+            await _assert_is_no_other(instances.storage, digest)  # noqa: B023
+            calls += 1
+            if calls > number:  # noqa: B023
+                raise RuntimeError("killed")  # and so is every request that would follow
+
+        met.meet = meet
+        answer = await one.ask("PUT", f"{location}?digest={digest}")
+        met.meet = None
+        await _assert_is_no_other(instances.storage, digest)
+        if is_known:
+            await other.ask("GET", f"/v2/known/blobs/{digest}", status=200)
+        status = await other.ask("GET", location)
+        assert status.status in (204, 404)
+        again = await other.ask("PUT", f"{location}?digest={digest}")
+        assert again.status == (201 if status.status == 204 else 404)
+        if again.status != 201:
+            await other.push_blob("a", content)
+        assert (await other.ask("GET", f"/v2/a/blobs/{digest}", status=200)).body == content
+        number += 1
+    assert number > 5
+    await met.grow_old()
+    await GarbageCollector(met, RegistrySettings()).collect()
+    assert not [path async for path in paths(met) if "_uploads" in path]
+
+
+@EVERYWHERE
+async def test_a_push_that_storage_fails_can_be_finished(instances: Instances) -> None:
+    one, met = instances.one, instances.met
+    content = b"layer"
+    digest = sha256(content)
+    location = await one.start("a")
+    await one.ask("PATCH", location, content, status=202)
+    moves = 0
+
+    async def meet(operation: str, path: str) -> None:
+        nonlocal moves
+        moves += operation == "move"
+        if operation == "move" and moves == 2:
+            raise BackendError("test", path, "move", reason="the storage is away")
+
+    met.meet = meet
+    await one.ask("PUT", f"{location}?digest={digest}", status=503)
+    await one.ask("HEAD", f"/v2/a/blobs/{digest}", status=404)
+    await one.ask("PUT", f"{location}?digest={digest}", status=201)
+    await one.ask("HEAD", f"/v2/a/blobs/{digest}", status=200)
+    assert not [path async for path in paths(met) if "_uploads" in path]
