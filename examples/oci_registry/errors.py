@@ -103,10 +103,15 @@ class BodyInterruptedError(RegistryError):
 
 
 class OffsetError(RegistryError):
-    """A chunk does not begin where the upload ends, or another request writes the upload."""
+    """A chunk does not begin where the upload ends, or another request writes the upload.
 
-    def __init__(self, message: str) -> None:
+    Attributes:
+        size: where the upload ends, in bytes; None if that is not known.
+    """
+
+    def __init__(self, message: str, size: int | None = None) -> None:
         super().__init__(ErrorCode.RANGE_INVALID, message)
+        self.size = size
 
 
 def too_large(limit_bytes: int) -> RegistryError:

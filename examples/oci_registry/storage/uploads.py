@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
@@ -27,7 +27,7 @@ from oci_registry.errors import (
 from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.blobs import BlobStore
-from oci_registry.storage.concurrency import KeyedLocks
+from oci_registry.storage.concurrency import Turn, TurnOverError, Turns
 from oci_registry.storage.verified import VerifiedStream
 
 __all__ = ["UploadStore"]
@@ -63,7 +63,7 @@ class UploadStore:
         self._driver = driver
         self._settings = settings
         self._blobs = blobs
-        self._locks = KeyedLocks()
+        self._turns = Turns()
         self._hashed: OrderedDict[str, _Hashed] = OrderedDict()
 
     async def start(self, name: RepositoryName, algorithm: str) -> str:
@@ -82,13 +82,8 @@ class UploadStore:
         Raises:
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
-            path = layout.upload_data(name, identifier)
-            with _explained(identifier):
-                # Not ``stat``: a stream that shows when it is committed would be empty.
-                async with self._driver.writer(path, append=True) as writer:
-                    return writer.size
+        async with self._session(name, identifier):
+            return await self._stored(name, identifier)
 
     async def append(
         self,
@@ -112,13 +107,12 @@ class UploadStore:
             OffsetError: the upload ends elsewhere; nothing was read of ``body``.
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
+        async with self._session(name, identifier) as turn:
             # Kept again only if it is known to be of what was stored.
             hashed = self._hashed.pop(identifier, None)
             try:
                 with _explained(identifier):
-                    return await self._write(name, identifier, body, offset, hashed)
+                    return await self._write(name, identifier, turn, body, offset, hashed)
             finally:
                 if hashed is not None and hashed.is_exact:
                     self._keep(identifier, hashed)
@@ -138,14 +132,15 @@ class UploadStore:
             OffsetError: as ``append``.
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``; ``DIGEST_INVALID``, the upload is gone.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
+        async with self._session(name, identifier) as turn:
             hashed = self._hashed.pop(identifier, None)
             if hashed is None or hashed.algorithm != digest.algorithm:
                 hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
             try:
                 with _explained(identifier):
-                    size = await self._write(name, identifier, body, offset, hashed, last=True)
+                    size = await self._write(
+                        name, identifier, turn, body, offset, hashed, last=True
+                    )
             except RegistryError:
                 if hashed.is_exact:
                     self._keep(identifier, hashed)
@@ -178,7 +173,7 @@ class UploadStore:
         hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
         try:
             async with self._driver.writer(path) as writer:
-                size = await self._copy(body, writer, hashed, last=True)
+                size = await self._copy(Turn(), body, writer, hashed, last=True)
             await self._verify(name, identifier, digest, hashed, size)
 
             async def take() -> str:
@@ -194,9 +189,30 @@ class UploadStore:
         Raises:
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
+        async with self._session(name, identifier):
             await self._discard(name, identifier)
+
+    @asynccontextmanager
+    async def _session(self, name: RepositoryName, identifier: str) -> AsyncIterator[Turn]:
+        """An upload, for one request at a time in this process.
+
+        One that waits for its client ends when a newer one comes: the client has given it up.
+        """
+        async with self._turns.taking(identifier) as turn:
+            await self._require(name, identifier)
+            try:
+                yield turn
+            except OffsetError as error:
+                if error.size is None:
+                    error.size = await self._stored(name, identifier)
+                raise
+
+    async def _stored(self, name: RepositoryName, identifier: str) -> int:
+        path = layout.upload_data(name, identifier)
+        with _explained(identifier):
+            # Not ``stat``: a stream that shows when it is committed would be empty.
+            async with self._driver.writer(path, append=True) as writer:
+                return writer.size
 
     async def _verify(
         self, name: RepositoryName, identifier: str, digest: Digest, hashed: _Hashed, size: int
@@ -215,6 +231,7 @@ class UploadStore:
         self,
         name: RepositoryName,
         identifier: str,
+        turn: Turn,
         body: AsyncIterator[bytes],
         offset: int | None,
         hashed: _Hashed | None,
@@ -230,17 +247,20 @@ class UploadStore:
         async with self._driver.writer(path, append=True) as writer:
             size = writer.size
             if offset is not None and offset != size:
-                raise OffsetError(f"the chunk starts at {offset}, and the upload ends at {size}")
+                raise OffsetError(
+                    f"the chunk starts at {offset}, and the upload ends at {size}", size
+                )
             if not last or hashed is None or hashed.size >= size:
-                return await self._copy(body, writer, hashed, last=last)
+                return await self._copy(turn, body, writer, hashed, last=last)
             # In block mode nothing can be read before a commit.
             await writer.commit()
         await self._catch_up(path, hashed, size)
         async with self._driver.writer(path, append=True) as writer:
-            return await self._copy(body, writer, hashed, last=True)
+            return await self._copy(turn, body, writer, hashed, last=True)
 
     async def _copy(
         self,
+        turn: Turn,
         body: AsyncIterator[bytes],
         writer: FileWriter,
         hashed: _Hashed | None,
@@ -254,17 +274,19 @@ class UploadStore:
         if hashed is not None:
             hashed.is_exact = False
         try:
-            async for chunk in body:
+            while (chunk := await turn.next(body)) is not None:
                 if limit is not None and writer.size + len(chunk) > limit:
                     raise too_large(limit)
                 await writer.write(chunk)
                 if hashed is not None:
                     hashed.update(chunk)
-        except BodyInterruptedError:
+        except (BodyInterruptedError, TurnOverError) as error:
             # The client is gone, and the driver is well: there is time to store what came.
             await writer.close()
             if hashed is not None:
                 hashed.is_exact = True
+            if isinstance(error, TurnOverError):
+                raise OffsetError("a newer request ended this one", writer.size) from None
             raise
         if last:
             await writer.commit()
