@@ -12,7 +12,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from aged_driver import AgedDriver, paths
-from azdriver import BackendError, PathNotFoundError, StorageDriver
+from azdriver import BackendError, NotAppendableError, PathNotFoundError, StorageDriver
 from oci_registry.garbage import GarbageCollector
 from oci_registry.settings import RegistrySettings
 from oci_registry.web import make_app
@@ -65,16 +65,18 @@ async def _assert_is_no_other(storage: StorageDriver, digest: str) -> None:
 
 
 class LateBody:
-    """A body that is sent when the test says so."""
+    """A body whose end is sent when the test says so."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
         self.goes_on = asyncio.Event()
 
     async def __call__(self) -> AsyncIterator[bytes]:
+        # Without a first byte aiohttp keeps back the head.
+        yield b"x"
         self.started.set()
         await self.goes_on.wait()
-        yield b"xy"
+        yield b"y"
 
 
 @TARGETS
@@ -139,8 +141,9 @@ async def test_what_comes_after_it_was_verified_is_no_blob(
                 read = await registry.ask("GET", f"/v2/{name}/blobs/{digest}", status=200)
                 assert read.body == content
         number += 1
-    assert number > 5
-    assert 201 in answers
+    assert number > 3
+    # In memory the first byte is stored when it comes.
+    assert 201 in answers or what == "late PATCH"
 
 
 @TARGETS
@@ -208,3 +211,52 @@ async def test_a_push_that_storage_fails_can_be_finished(instances: Instances) -
     await one.ask("PUT", f"{location}?digest={digest}", status=201)
     await one.ask("HEAD", f"/v2/a/blobs/{digest}", status=200)
     assert not [path async for path in paths(met) if "_uploads" in path]
+
+
+@EVERYWHERE
+@pytest.mark.parametrize("method", ["DELETE", "PUT"])
+async def test_a_chunk_is_refused_whose_upload_ended_at_another_instance(
+    instances: Instances, method: str
+) -> None:
+    one, other, met = instances.one, instances.other, instances.met
+    content = b"layer"
+    location = await other.start("a")
+    await other.ask("PATCH", location, content, status=202)
+    body = LateBody()
+    is_open = asyncio.Event()
+
+    async def meet(operation: str, path: str) -> None:
+        if operation == "writer":
+            is_open.set()
+
+    met.meet = meet
+    chunk = asyncio.create_task(one.ask("PATCH", location, body()))
+    async with asyncio.timeout(10):
+        await is_open.wait()
+    await asyncio.sleep(0.1)  # so that it is open indeed
+    query = f"?digest={sha256(content)}" if method == "PUT" else ""
+    ended = await other.ask(method, location + query)
+    body.goes_on.set()
+    # 400: in memory the first byte of the chunk was stored when it came. The upload ends anyway.
+    assert ended.status in (201, 204, 400)
+    assert (await chunk).status == 404
+    await one.ask("GET", location, status=404)
+
+
+async def test_an_upload_that_is_committed_in_this_moment_is_refused(
+    instances: Instances,
+) -> None:
+    one, met = instances.one, instances.met
+    location = await one.start("a")
+
+    async def meet(operation: str, path: str) -> None:
+        if operation == "writer":
+            # What is found of a stream in block mode, when its commit comes in between.
+            raise NotAppendableError("test", path, "BlockBlob")
+
+    for method, path in (("PATCH", location), ("PUT", f"{location}?digest={sha256(b'x')}")):
+        met.meet = meet
+        answer = await one.ask(method, path, b"x", status=416)
+        assert answer.code == "RANGE_INVALID"
+        met.meet = None
+    await one.ask("PUT", path, b"x", status=201)

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 from azdriver import (
     ConcurrentWriteError,
     FileWriter,
+    NotAppendableError,
     PathNotFoundError,
     StorageDriver,
     StorageDriverError,
@@ -112,7 +113,10 @@ class UploadStore:
             hashed = self._hashed.pop(identifier, None)
             try:
                 with _explained(identifier):
-                    return await self._write(name, identifier, turn, body, offset, hashed)
+                    size = await self._write(name, identifier, turn, body, offset, hashed)
+                # A stream that shows when it is committed can be written after it was deleted.
+                await self._require(name, identifier)
+                return size
             finally:
                 if hashed is not None and hashed.is_exact:
                     self._keep(identifier, hashed)
@@ -326,7 +330,7 @@ def _explained(identifier: str) -> Iterator[None]:
     """What another instance may do to an upload, as the client is to see it."""
     try:
         yield
-    except ConcurrentWriteError:
+    except (ConcurrentWriteError, NotAppendableError):
         raise OffsetError("another request writes this upload; ask for its status") from None
     except PathNotFoundError:
         raise _unknown(identifier) from None
