@@ -197,6 +197,24 @@ async def test_uploads_go_when_nothing_came_for_long(
     ] == [404, 404, 204]  # fmt: skip
 
 
+@pytest.mark.parametrize("storage", ["memory", "azurite", "azurite-block"], indirect=True)
+async def test_an_upload_that_someone_goes_on_with_stays(
+    registry: RegistryClient, aged: AgedDriver
+) -> None:
+    location = await registry.start("a")
+    started = f"{ROOT}/repositories/a/_uploads/{location.rpartition('/')[2]}/startedat"
+    begun = await aged.get_content(started)
+    for content in (b"first", b"second"):
+        await aged.grow_old()
+        # In block mode nothing shows of it until the end.
+        await registry.ask("PATCH", location, content, status=202)
+        assert await _collect(aged) == Collected()
+        assert await aged.get_content(started) == begun
+    digest = sha256(b"firstsecond")
+    await registry.ask("PUT", f"{location}?digest={digest}", status=201)
+    assert await _is_stored(aged, digest)
+
+
 async def test_who_asks_for_an_old_blob_keeps_it(
     registry: RegistryClient, aged: AgedDriver
 ) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 from azdriver import (
     ConcurrentWriteError,
+    FileInfo,
     FileWriter,
     NotAppendableError,
     PathNotFoundError,
@@ -29,6 +30,7 @@ from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.blobs import BlobStore
 from oci_registry.storage.concurrency import Turn, TurnOverError, Turns
+from oci_registry.storage.links import refresh_link
 from oci_registry.storage.verified import VerifiedStream
 
 __all__ = ["UploadStore"]
@@ -108,7 +110,7 @@ class UploadStore:
             OffsetError: the upload ends elsewhere; nothing was read of ``body``.
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._session(name, identifier) as turn:
+        async with self._session(name, identifier, goes_on=True) as turn:
             # Kept again only if it is known to be of what was stored.
             hashed = self._hashed.pop(identifier, None)
             try:
@@ -136,7 +138,7 @@ class UploadStore:
             OffsetError: as ``append``.
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``; ``DIGEST_INVALID``, the upload is gone.
         """
-        async with self._session(name, identifier) as turn:
+        async with self._session(name, identifier, goes_on=True) as turn:
             hashed = self._hashed.pop(identifier, None)
             if hashed is None or hashed.algorithm != digest.algorithm:
                 hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
@@ -197,13 +199,18 @@ class UploadStore:
             await self._discard(name, identifier)
 
     @asynccontextmanager
-    async def _session(self, name: RepositoryName, identifier: str) -> AsyncIterator[Turn]:
+    async def _session(
+        self, name: RepositoryName, identifier: str, *, goes_on: bool = False
+    ) -> AsyncIterator[Turn]:
         """An upload, for one request at a time in this process.
 
         One that waits for its client ends when a newer one comes: the client has given it up.
         """
         async with self._turns.taking(identifier) as turn:
-            await self._require(name, identifier)
+            started = await self._require(name, identifier)
+            if goes_on and not self._blobs.is_young(started):
+                # Garbage collection looks at this: a stream may show nothing until it is committed.
+                await refresh_link(self._driver, started.path, started)
             try:
                 yield turn
             except OffsetError as error:
@@ -306,11 +313,11 @@ class UploadStore:
             async for chunk in reader:
                 hashed.update(chunk)
 
-    async def _require(self, name: RepositoryName, identifier: str) -> None:
+    async def _require(self, name: RepositoryName, identifier: str) -> FileInfo:
         try:
             if str(UUID(identifier)) != identifier:
                 raise ValueError("not as this registry writes them")
-            await self._driver.stat(layout.upload_started(name, identifier))
+            return await self._driver.stat(layout.upload_started(name, identifier))
         except (ValueError, PathNotFoundError):
             raise _unknown(identifier) from None
 
