@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,7 +18,7 @@ from azdriver import BackendError, NotAppendableError, PathNotFoundError, Storag
 from oci_registry.garbage import GarbageCollector
 from oci_registry.settings import RegistrySettings
 from oci_registry.web import make_app
-from registry_client import Answer, RegistryClient, sha256
+from registry_client import IMAGE, Answer, RegistryClient, descriptor, sha256
 
 ROOT = "/docker/registry/v2"
 EVERYWHERE = pytest.mark.parametrize(
@@ -260,3 +262,56 @@ async def test_an_upload_that_is_committed_in_this_moment_is_refused(
         assert answer.code == "RANGE_INVALID"
         met.meet = None
     await one.ask("PUT", path, b"x", status=201)
+
+
+async def _push_referrer(registry: RegistryClient, subject: dict[str, Any], tag: str) -> str:
+    return await registry.push_image("a", tag, b"layer", subject=subject, artifactType="x/y")
+
+
+async def _assert_lists_are_right(registry: RegistryClient, subject: str) -> None:
+    """Whatever is listed is there."""
+    for tag in await registry.tags("a"):
+        await registry.ask("GET", f"/v2/a/manifests/{tag}", status=200)
+    for item in await registry.referrers("a", subject):
+        await registry.ask("GET", f"/v2/a/manifests/{item['digest']}", status=200)
+
+
+async def test_a_manifests_delete_that_is_killed_can_be_made_again(instances: Instances) -> None:
+    one, other, met = instances.one, instances.other, instances.met
+    subject = descriptor(b"subject", IMAGE)
+    number, status = 0, 500
+    while status != 202:
+        digest = await _push_referrer(other, subject, "v1")
+        await other.push_manifest("a", "v2", json.loads(await _manifest(other, digest)))
+        calls = 0
+
+        async def meet(operation: str, path: str) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > number:  # noqa: B023
+                raise RuntimeError("killed")  # and so is every request that would follow
+
+        met.meet = meet
+        status = (await one.ask("DELETE", f"/v2/a/manifests/{digest}")).status
+        met.meet = None
+        await _assert_lists_are_right(other, subject["digest"])
+        assert (await other.ask("DELETE", f"/v2/a/manifests/{digest}")).status in (202, 404)
+        assert await other.tags("a") == []
+        assert await other.referrers("a", subject["digest"]) == []
+        number += 1
+    assert number > 5
+
+
+async def test_what_a_delete_left_goes_with_the_next_one(instances: Instances) -> None:
+    # As the Go registry leaves referrers, which it does not know.
+    subject = descriptor(b"subject", IMAGE)
+    digest = await _push_referrer(instances.one, subject, "v1")
+    link = f"{ROOT}/repositories/a/_manifests/revisions/sha256/{digest[7:]}/link"
+    await instances.storage.delete(link)
+    await instances.one.ask("DELETE", f"/v2/a/manifests/{digest}", status=404)
+    assert await instances.one.tags("a") == []
+    assert await instances.one.referrers("a", subject["digest"]) == []
+
+
+async def _manifest(registry: RegistryClient, digest: str) -> bytes:
+    return (await registry.ask("GET", f"/v2/a/manifests/{digest}", status=200)).body

@@ -119,13 +119,19 @@ class ManifestStore:
             RegistryError: ``MANIFEST_UNKNOWN``.
         """
         subject = await self._subject(digest)
-        # From here on all its tags are 404; then they leave the list, too.
+        # What leads to it goes first, so that a DELETE that was cut off leaves nothing that points
+        # to nothing, and is finished by the next one. Then goes what came meanwhile.
+        await self._unlist(name, digest, subject)
         try:
             await self._driver.delete(layout.revision_link(name, digest))
         except PathNotFoundError:
             raise _unknown(digest) from None
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.revision(name, digest))
+        await self._unlist(name, digest, subject)
+
+    async def _unlist(self, name: RepositoryName, digest: Digest, subject: Digest | None) -> None:
+        """Delete what leads to a manifest: its tags, and its entry among the referrers."""
         if subject is not None:
             await self._referrers.remove(name, subject, digest)
         await self._tags.delete_all(name, digest)
