@@ -313,5 +313,48 @@ async def test_what_a_delete_left_goes_with_the_next_one(instances: Instances) -
     assert await instances.one.referrers("a", subject["digest"]) == []
 
 
+@pytest.mark.parametrize("is_other", [True, False])
+async def test_a_manifest_that_is_pushed_again_beside_its_delete_is_listed(
+    instances: Instances, is_other: bool
+) -> None:
+    one, other, met = instances.one, instances.other, instances.met
+    pusher = other if is_other else one
+    subject = descriptor(b"subject", IMAGE)
+    number, calls = 0, 1
+    seen: set[int] = set()
+    while calls >= number:
+        digest = await _push_referrer(other, subject, "v1")
+        manifest = json.loads(await _manifest(other, digest))
+        pushing: asyncio.Task[Answer] | None = None
+        calls = 0
+
+        async def meet(operation: str, path: str) -> None:
+            nonlocal calls, pushing
+            calls += 1
+            if pushing is None and calls > number:  # noqa: B023
+                pushing = asyncio.create_task(
+                    pusher.push_manifest("a", "v1", manifest)  # noqa: B023
+                )
+                # It may have to wait for what comes after this call.
+                await asyncio.wait({pushing}, timeout=1 if is_other else 0.1)
+
+        met.meet = meet
+        await one.ask("DELETE", f"/v2/a/manifests/{digest}", status=202)
+        met.meet = None
+        if pushing is not None:
+            await pushing
+        await _assert_lists_are_right(other, subject["digest"])
+        status = (await other.ask("HEAD", f"/v2/a/manifests/{digest}")).status
+        seen.add(status)
+        if status == 200:
+            (listed,) = await other.referrers("a", subject["digest"])
+            assert listed["digest"] == digest
+            assert listed["artifactType"] == "x/y"
+            if not is_other:
+                assert await other.tags("a") == ["v1"]
+        number += 1
+    assert seen == {200, 404}
+
+
 async def _manifest(registry: RegistryClient, digest: str) -> bytes:
     return (await registry.ask("GET", f"/v2/a/manifests/{digest}", status=200)).body

@@ -128,13 +128,33 @@ class ManifestStore:
             raise _unknown(digest) from None
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.revision(name, digest))
-        await self._unlist(name, digest, subject)
+        await self._unlist(name, digest, subject, is_last=True)
 
-    async def _unlist(self, name: RepositoryName, digest: Digest, subject: Digest | None) -> None:
-        """Delete what leads to a manifest: its tags, and its entry among the referrers."""
+    async def _unlist(
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        subject: Digest | None,
+        *,
+        is_last: bool = False,
+    ) -> None:
+        """Delete what leads to a manifest: its tags, and its entry among the referrers.
+
+        With ``is_last`` it is gone, and what leads to it stays if it was pushed again meanwhile.
+        """
+
+        async def is_back() -> bool:
+            return is_last and await self._has_revision(name, digest)
+
+        await self._tags.delete_all(name, digest, unless=is_back)
         if subject is not None:
             await self._referrers.remove(name, subject, digest)
-        await self._tags.delete_all(name, digest)
+            if await is_back():
+                # Its entry may have been the new one.
+                with suppress(RegistryError):
+                    found = await self._by_digest(name, digest)
+                    manifest = parse_manifest(found.content, found.media_type)
+                    await self._referrers.add(name, digest, manifest, len(found.content))
 
     async def _by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         # Both at once: nearly always the bytes are where the digest says.
