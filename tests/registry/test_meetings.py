@@ -356,5 +356,32 @@ async def test_a_manifest_that_is_pushed_again_beside_its_delete_is_listed(
     assert seen == {200, 404}
 
 
+async def test_a_tag_that_moves_is_there_all_the_time(instances: Instances) -> None:
+    one, other, met = instances.one, instances.other, instances.met
+    number, calls = 0, 1
+    while calls >= number:
+        # Twice: the second time, it moves while it is looked for again.
+        digests = [await other.push_image("a", f"v{each}", b"%d" % each) for each in range(3)]
+        manifests = [json.loads(await _manifest(other, digest)) for digest in digests]
+        await other.push_manifest("a", "latest", manifests[0])
+        at = 0
+        calls = 0
+
+        async def meet(operation: str, path: str) -> None:
+            nonlocal calls, at
+            calls += 1
+            if calls in (number + 1, number + 3):  # noqa: B023
+                at += 1
+                await other.push_manifest("a", "latest", manifests[at])  # noqa: B023
+                await other.ask("DELETE", f"/v2/a/manifests/{digests[at - 1]}", status=202)  # noqa: B023
+
+        met.meet = meet
+        answer = await one.ask("GET", "/v2/a/manifests/latest", status=200)
+        met.meet = None
+        assert sha256(answer.body) in digests
+        number += 1
+    assert number > 2
+
+
 async def _manifest(registry: RegistryClient, digest: str) -> bytes:
     return (await registry.ask("GET", f"/v2/a/manifests/{digest}", status=200)).body

@@ -27,6 +27,8 @@ __all__ = ["ManifestStore", "StoredManifest"]
 
 # Between the revision and its tags, another instance may delete it: this often it is put again.
 PUT_ATTEMPTS: Final = 3
+# So often a tag may move, and what it pointed to be deleted, while it is read.
+GET_ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,16 @@ class ManifestStore:
         if isinstance(reference, Digest):
             return await self._by_digest(name, reference)
         digest = await self._tags.resolve(name, reference)
-        if digest is not None:
-            return await self._by_digest(name, digest)
+        for _ in range(GET_ATTEMPTS):
+            if digest is None:
+                break
+            try:
+                return await self._by_digest(name, digest)
+            except RegistryError:
+                # It may have been deleted since the tag moved on.
+                before, digest = digest, await self._tags.resolve(name, reference)
+                if digest == before:
+                    raise
         subject = await self._referrers.subject_of(name, reference)
         if subject is not None:
             page = await self._referrers.page(name, subject)
