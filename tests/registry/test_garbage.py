@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -16,6 +17,7 @@ from aged_driver import AgedDriver, paths
 from azdriver import StorageDriver
 from oci_registry.garbage import Collected, GarbageCollector
 from oci_registry.settings import MissingReferences, RegistrySettings
+from oci_registry.storage.condemned import Condemned
 from oci_registry.web import make_app
 from registry_client import INDEX, RegistryClient, descriptor, sha256, sha512
 
@@ -241,6 +243,26 @@ async def test_what_a_killed_collector_leaves_is_cleared(
     await aged.grow_old()
     assert (await _collect(aged)).blobs == 1
     assert not [path async for path in paths(aged)]
+
+
+async def test_a_sweep_that_lives_is_waited_for_whatever_the_clock_says(
+    storage: StorageDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FastClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr("oci_registry.storage.condemned.datetime", FastClock, raising=False)
+    mark = "/a/condemned"
+    await storage.put_content(mark, b"sweeping")
+    reprieve = asyncio.create_task(Condemned(storage).reprieve(mark))
+    await asyncio.wait({reprieve}, timeout=0.3)
+    assert not reprieve.done()
+    assert await storage.get_content(mark) == b"sweeping"
+    await storage.delete(mark)
+    await reprieve
+    assert not [path async for path in paths(storage)]
 
 
 async def test_the_grace_period_is_a_setting(registry: RegistryClient, aged: AgedDriver) -> None:
