@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -26,30 +24,15 @@ from oci_registry.errors import (
     RegistryError,
     too_large,
 )
-from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
+from oci_registry.names import Digest, RepositoryName
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.blobs import BlobStore
 from oci_registry.storage.concurrency import Turn, TurnOverError, Turns
+from oci_registry.storage.hashed import HashedStream, HashedStreams
 from oci_registry.storage.links import refresh_link
 from oci_registry.storage.verified import VerifiedStream
 
 __all__ = ["UploadStore"]
-
-
-@dataclass(slots=True)
-class _Hashed:
-    """A hash of the first ``size`` bytes of an upload."""
-
-    algorithm: str
-    hasher: Hasher
-    size: int = 0
-
-    # Not while a stream is written whose end is not stored yet.
-    is_exact: bool = True
-
-    def update(self, chunk: bytes) -> None:
-        self.hasher.update(chunk)
-        self.size += len(chunk)
 
 
 class UploadStore:
@@ -67,7 +50,7 @@ class UploadStore:
         self._settings = settings
         self._blobs = blobs
         self._turns = Turns()
-        self._hashed: OrderedDict[str, _Hashed] = OrderedDict()
+        self._hashed = HashedStreams(settings.max_hashers)
 
     async def start(self, name: RepositoryName, algorithm: str) -> str:
         """Begin an upload; returns its identifier."""
@@ -76,7 +59,7 @@ class UploadStore:
             await writer.commit()
         started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         await self._driver.put_content(layout.upload_started(name, identifier), started.encode())
-        self._keep(identifier, _Hashed(algorithm, new_hasher(algorithm)))
+        self._hashed.keep(identifier, HashedStream(algorithm))
         return identifier
 
     async def size(self, name: RepositoryName, identifier: str) -> int:
@@ -112,7 +95,7 @@ class UploadStore:
         """
         async with self._session(name, identifier, goes_on=True) as turn:
             # Kept again only if it is known to be of what was stored.
-            hashed = self._hashed.pop(identifier, None)
+            hashed = self._hashed.take(identifier)
             try:
                 with _explained(identifier):
                     size = await self._write(name, identifier, turn, body, offset, hashed)
@@ -121,7 +104,7 @@ class UploadStore:
                 return size
             finally:
                 if hashed is not None and hashed.is_exact:
-                    self._keep(identifier, hashed)
+                    self._hashed.keep(identifier, hashed)
 
     async def finish(
         self,
@@ -139,9 +122,9 @@ class UploadStore:
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``; ``DIGEST_INVALID``, the upload is gone.
         """
         async with self._session(name, identifier, goes_on=True) as turn:
-            hashed = self._hashed.pop(identifier, None)
+            hashed = self._hashed.take(identifier)
             if hashed is None or hashed.algorithm != digest.algorithm:
-                hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+                hashed = HashedStream(digest.algorithm)
             try:
                 with _explained(identifier):
                     size = await self._write(
@@ -149,7 +132,7 @@ class UploadStore:
                     )
             except RegistryError:
                 if hashed.is_exact:
-                    self._keep(identifier, hashed)
+                    self._hashed.keep(identifier, hashed)
                 raise
             await self._verify(name, identifier, digest, hashed, size)
             verified = VerifiedStream(self._driver, name, identifier, size)
@@ -162,7 +145,7 @@ class UploadStore:
                 await self._blobs.publish(name, digest, size, take)
             except (RegistryError, StorageDriverError):
                 await verified.give_back()
-                self._keep(identifier, hashed)
+                self._hashed.keep(identifier, hashed)
                 # It may have been cancelled at another instance.
                 await self._require(name, identifier)
                 raise
@@ -176,7 +159,7 @@ class UploadStore:
         """
         identifier = str(uuid4())
         path = layout.upload_data(name, identifier)
-        hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+        hashed = HashedStream(digest.algorithm)
         try:
             async with self._driver.writer(path) as writer:
                 size = await self._copy(Turn(), body, writer, hashed, last=True)
@@ -226,10 +209,10 @@ class UploadStore:
                 return writer.size
 
     async def _verify(
-        self, name: RepositoryName, identifier: str, digest: Digest, hashed: _Hashed, size: int
+        self, name: RepositoryName, identifier: str, digest: Digest, hashed: HashedStream, size: int
     ) -> None:
         """Check the digest of a stream that is whole; if it is another one, the upload is gone."""
-        found = Digest(digest.algorithm, hashed.hasher.hexdigest())
+        found = Digest(digest.algorithm, hashed.hexdigest())
         if found != digest or hashed.size != size:
             await self._discard(name, identifier)
             raise RegistryError(
@@ -245,7 +228,7 @@ class UploadStore:
         turn: Turn,
         body: AsyncIterator[bytes],
         offset: int | None,
-        hashed: _Hashed | None,
+        hashed: HashedStream | None,
         *,
         last: bool = False,
     ) -> int:
@@ -274,7 +257,7 @@ class UploadStore:
         turn: Turn,
         body: AsyncIterator[bytes],
         writer: FileWriter,
-        hashed: _Hashed | None,
+        hashed: HashedStream | None,
         *,
         last: bool,
     ) -> int:
@@ -307,7 +290,7 @@ class UploadStore:
             hashed.is_exact = True
         return writer.size
 
-    async def _catch_up(self, path: str, hashed: _Hashed, size: int) -> None:
+    async def _catch_up(self, path: str, hashed: HashedStream, size: int) -> None:
         """Hash what earlier requests wrote, and nobody here has hashed."""
         async with self._driver.reader(path, hashed.size, length=size - hashed.size) as reader:
             async for chunk in reader:
@@ -322,14 +305,9 @@ class UploadStore:
             raise _unknown(identifier) from None
 
     async def _discard(self, name: RepositoryName, identifier: str) -> None:
-        self._hashed.pop(identifier, None)
+        self._hashed.take(identifier)
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.upload(name, identifier))
-
-    def _keep(self, identifier: str, hashed: _Hashed) -> None:
-        self._hashed[identifier] = hashed
-        while len(self._hashed) > self._settings.max_hashers:
-            self._hashed.popitem(last=False)
 
 
 @contextmanager
