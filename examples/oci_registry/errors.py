@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["BodyInterruptedError", "ErrorCode", "RegistryError", "too_large"]
+__all__ = ["BodyInterruptedError", "ErrorCode", "OffsetError", "RegistryError", "too_large"]
 
 MAX_DETAIL_CHARACTERS: Final = 300
 
@@ -100,6 +100,18 @@ class BodyInterruptedError(RegistryError):
 
     def __init__(self, message: str, *, status: int = 400) -> None:
         super().__init__(ErrorCode.BLOB_UPLOAD_INVALID, message, status=status)
+
+
+class OffsetError(RegistryError):
+    """A chunk does not begin where the upload ends, or another request writes the upload.
+
+    Attributes:
+        size: where the upload ends, in bytes; None if that is not known.
+    """
+
+    def __init__(self, message: str, size: int | None = None) -> None:
+        super().__init__(ErrorCode.RANGE_INVALID, message)
+        self.size = size
 
 
 def too_large(limit_bytes: int) -> RegistryError:

@@ -37,6 +37,7 @@ __all__ = [
     "upload",
     "upload_data",
     "upload_started",
+    "upload_verified",
     "uploads",
 ]
 
@@ -157,3 +158,9 @@ def upload_data(name: RepositoryName, identifier: str) -> str:
 def upload_started(name: RepositoryName, identifier: str) -> str:
     """When the upload began; as long as this is there, it is known."""
     return f"{upload(name, identifier)}/startedat"
+
+
+def upload_verified(name: RepositoryName, identifier: str, attempt: str) -> str:
+    """What is about to become a blob, where no other request looks for it."""
+    # Not the attempt alone: the Go registry takes what looks like an UUID for an upload.
+    return f"{upload(name, identifier)}/verified-{attempt}"

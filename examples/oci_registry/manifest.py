@@ -60,7 +60,7 @@ class Manifest:
     references: Sequence[Descriptor]
     subject: Digest | None = None
     artifact_type: str | None = None
-    annotations: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_index(self) -> bool:
@@ -109,16 +109,13 @@ def parse_manifest(content: bytes, media_type: str = "") -> Manifest:
     else:
         raise _invalid("a media type that this registry does not serve", media_type)
     subject = document.get("subject")
-    annotations = document.get("annotations")
-    if annotations is not None and not isinstance(annotations, dict):
-        raise _invalid("annotations is to be an object")
     return Manifest(
         media_type=media_type,
         says_media_type=bool(told),
         references=references,
         subject=None if subject is None else _descriptor(subject, "subject").digest,
         artifact_type=artifact_type,
-        annotations=annotations or {},
+        annotations=_annotations(document),
     )
 
 
@@ -185,6 +182,15 @@ def _text(document: dict[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise _invalid(f"{key} is to be a text")
     return value or None
+
+
+def _annotations(document: dict[str, Any]) -> dict[str, str]:
+    value = document.get("annotations")
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(each, str) for each in value.values()):
+        raise _invalid("annotations is to be an object of texts")
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

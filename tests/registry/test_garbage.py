@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -16,6 +17,7 @@ from aged_driver import AgedDriver, paths
 from azdriver import StorageDriver
 from oci_registry.garbage import Collected, GarbageCollector
 from oci_registry.settings import MissingReferences, RegistrySettings
+from oci_registry.storage.condemned import Condemned
 from oci_registry.web import make_app
 from registry_client import INDEX, RegistryClient, descriptor, sha256, sha512
 
@@ -197,6 +199,24 @@ async def test_uploads_go_when_nothing_came_for_long(
     ] == [404, 404, 204]  # fmt: skip
 
 
+@pytest.mark.parametrize("storage", ["memory", "azurite", "azurite-block"], indirect=True)
+async def test_an_upload_that_someone_goes_on_with_stays(
+    registry: RegistryClient, aged: AgedDriver
+) -> None:
+    location = await registry.start("a")
+    started = f"{ROOT}/repositories/a/_uploads/{location.rpartition('/')[2]}/startedat"
+    begun = await aged.get_content(started)
+    for content in (b"first", b"second"):
+        await aged.grow_old()
+        # In block mode nothing shows of it until the end.
+        await registry.ask("PATCH", location, content, status=202)
+        assert await _collect(aged) == Collected()
+        assert await aged.get_content(started) == begun
+    digest = sha256(b"firstsecond")
+    await registry.ask("PUT", f"{location}?digest={digest}", status=201)
+    assert await _is_stored(aged, digest)
+
+
 async def test_who_asks_for_an_old_blob_keeps_it(
     registry: RegistryClient, aged: AgedDriver
 ) -> None:
@@ -223,6 +243,26 @@ async def test_what_a_killed_collector_leaves_is_cleared(
     await aged.grow_old()
     assert (await _collect(aged)).blobs == 1
     assert not [path async for path in paths(aged)]
+
+
+async def test_a_sweep_that_lives_is_waited_for_whatever_the_clock_says(
+    storage: StorageDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FastClock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(hours=1)
+
+    monkeypatch.setattr("oci_registry.storage.condemned.datetime", FastClock, raising=False)
+    mark = "/a/condemned"
+    await storage.put_content(mark, b"sweeping")
+    reprieve = asyncio.create_task(Condemned(storage).reprieve(mark))
+    await asyncio.wait({reprieve}, timeout=0.3)
+    assert not reprieve.done()
+    assert await storage.get_content(mark) == b"sweeping"
+    await storage.delete(mark)
+    await reprieve
+    assert not [path async for path in paths(storage)]
 
 
 async def test_the_grace_period_is_a_setting(registry: RegistryClient, aged: AgedDriver) -> None:

@@ -5,13 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-import pytest
-
 from azdriver import StorageDriver
-from oci_registry.errors import RegistryError
-from oci_registry.names import parse_digest, parse_repository
 from oci_registry.settings import RegistrySettings
-from oci_registry.storage import RegistryStorage
 from registry_client import IMAGE, OpenRegistry, RegistryClient, descriptor, sha256, sha512
 
 ROOT = "/docker/registry/v2"
@@ -116,22 +111,6 @@ async def test_a_manifest_without_its_bytes_can_be_deleted(
     await registry.ask("GET", "/v2/a/manifests/v1", status=404)
     await registry.ask("DELETE", f"/v2/a/manifests/{digest}", status=202)
     assert await registry.tags("a") == []
-
-
-async def test_what_grew_after_it_was_verified_is_no_blob(
-    registry: RegistryClient, storage: StorageDriver
-) -> None:
-    # Another instance may write to an upload until the moment in which it is moved.
-    stores = RegistryStorage(storage, RegistrySettings())
-    async with storage.writer("/upload/data") as writer:
-        await writer.write(b"layer and more")
-        await writer.commit()
-    digest = parse_digest(sha256(b"layer"))
-    with pytest.raises(RegistryError, match="UNAVAILABLE"):
-        await stores.blobs.publish(parse_repository("a"), digest, "/upload/data", len(b"layer"))
-    await registry.ask("GET", f"/v2/a/blobs/{digest}", status=404)
-    await registry.push_blob("a", b"layer")
-    await registry.ask("GET", f"/v2/a/blobs/{digest}", status=200)
 
 
 async def test_what_is_no_link_is_not_followed(

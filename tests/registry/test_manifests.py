@@ -171,6 +171,10 @@ BAD: list[tuple[Any, str]] = [
     (_good() | {"subject": "x"}, IMAGE),
     (_good() | {"artifactType": 5}, IMAGE),
     (_good() | {"annotations": []}, IMAGE),
+    # Clients of fixed types could not read the list of referrers that has it.
+    (_good() | {"annotations": {"a": "b", "c": 1}}, IMAGE),
+    (_good() | {"annotations": {"a": None}}, IMAGE),
+    ({"schemaVersion": 2, "manifests": [], "annotations": {"a": {}}}, INDEX),
     (_good(), INDEX),
     (_good(), "application/vnd.docker.distribution.manifest.v1+prettyjws"),
     (_good(), "text/html"),

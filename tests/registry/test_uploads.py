@@ -290,6 +290,58 @@ async def test_a_client_that_sends_nothing_more_does_not_hold_its_upload(
     assert status.headers["Range"] == "0-999"
 
 
+@pytest.mark.parametrize("storage", ["memory", "azurite", "azurite-block"], indirect=True)
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PATCH", "PUT"])
+@pytest.mark.parametrize("stalled", ["PATCH", "PUT"])
+async def test_a_newer_request_ends_one_that_is_stalled(
+    registry: RegistryClient, stalled: str, method: str
+) -> None:
+    location = await registry.start("a")
+    assert registry.base.host is not None
+    reader, writer = await asyncio.open_connection(registry.base.host, registry.base.port)
+    path = location if stalled == "PATCH" else _with(location, sha256(BLOB))
+    head = f"{stalled} {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n"
+    writer.write(f"{head}Content-Length: {len(BLOB)}\r\n\r\n".encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(BLOB[:1000])
+    await asyncio.sleep(0.05)  # so that it is read
+    # It would be waited for a minute.
+    async with asyncio.timeout(20):
+        if method == "GET":
+            status = await registry.ask("GET", location, status=204)
+            assert status.headers["Range"] == "0-999"
+        elif method == "DELETE":
+            await registry.ask("DELETE", location, status=204)
+        else:
+            headers = {"Content-Range": f"1000-{len(BLOB) - 1}"}
+            path = location if method == "PATCH" else _with(location, sha256(BLOB))
+            await registry.ask(method, path, BLOB[1000:], headers=headers)
+        answer = await reader.readuntil(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 416 ")
+    assert b"Range: 0-999\r\n" in answer
+    writer.close()
+    await writer.wait_closed()
+    if method == "PATCH":
+        await registry.ask("PUT", _with(location, sha256(BLOB)), status=201)
+    if method in ("PATCH", "PUT"):
+        created = await registry.ask("GET", f"/v2/a/blobs/{sha256(BLOB)}", status=200)
+        assert created.body == BLOB
+
+
+async def test_many_requests_for_one_upload_end_each_other(registry: RegistryClient) -> None:
+    location = await registry.start("a")
+    headers = {"Content-Range": f"0-{len(BLOB) - 1}"}
+    answers = await asyncio.gather(
+        *(registry.ask("PATCH", location, _stream(BLOB, 100), headers=headers) for _ in range(5))
+    )
+    for answer in answers:
+        assert answer.status in (202, 416)
+    size = int((await registry.ask("GET", location, status=204)).headers["Range"][2:]) + 1
+    size = 0 if size == 1 else size
+    created = await registry.ask("PUT", _with(location, sha256(BLOB)), BLOB[size:], status=201)
+    await _read_back(registry, created, BLOB)
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 async def test_the_body_is_asked_for_only_if_it_is_wanted(
     registry: RegistryClient, is_known: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -24,20 +24,24 @@ class AgedDriver:
     """Passes every call on, and shows what was there at ``grow_old`` as three days older.
 
     What is written later, over the same path too, is new. With ``random``, other tasks run for a
-    while before each call, so that calls of several tasks meet in many orders.
+    while before each call, so that calls of several tasks meet in many orders. ``meet``, if a test
+    sets it, is awaited before each call with its name and path: what it does comes in between.
     """
 
     def __init__(self, inner: StorageDriver, random: Random | None = None) -> None:
         self._inner = inner
         self._random = random
         self._old: set[tuple[str, str | None]] = set()
+        self.meet: Callable[[str, str], Awaitable[None]] | None = None
 
     async def grow_old(self) -> None:
         """Let three days pass."""
         async with aclosing(self._inner.walk("/")) as walk:
             self._old = {(info.path, info.etag) async for info in walk if not info.is_dir}
 
-    async def _turn(self) -> None:
+    async def _turn(self, operation: str, path: str) -> None:
+        if self.meet is not None:
+            await self.meet(operation, path)
         if self._random is not None:
             for _ in range(self._random.randrange(MAX_TURNS)):
                 await asyncio.sleep(0)
@@ -52,20 +56,20 @@ class AgedDriver:
         return self._inner.name
 
     async def get_content(self, path: str) -> bytes:
-        await self._turn()
+        await self._turn("get_content", path)
         return await self._inner.get_content(path)
 
     async def put_content(
         self, path: str, content: Buffer, *, if_match: str | None = None, if_absent: bool = False
     ) -> FileInfo:
-        await self._turn()
+        await self._turn("put_content", path)
         return await self._inner.put_content(path, content, if_match=if_match, if_absent=if_absent)
 
     @asynccontextmanager
     async def _reader(
         self, path: str, offset: int, length: int | None
     ) -> AsyncIterator[FileReader]:
-        await self._turn()
+        await self._turn("reader", path)
         async with self._inner.reader(path, offset, length=length) as reader:
             yield reader
 
@@ -76,7 +80,7 @@ class AgedDriver:
 
     @asynccontextmanager
     async def _writer(self, path: str, append: bool) -> AsyncIterator[FileWriter]:
-        await self._turn()
+        await self._turn("writer", path)
         async with self._inner.writer(path, append=append) as writer:
             yield writer
 
@@ -84,19 +88,19 @@ class AgedDriver:
         return self._writer(path, append)
 
     async def stat(self, path: str) -> FileInfo:
-        await self._turn()
+        await self._turn("stat", path)
         return self._aged(await self._inner.stat(path))
 
     async def list(self, path: str) -> Sequence[str]:
-        await self._turn()
+        await self._turn("list", path)
         return await self._inner.list(path)
 
     async def move(self, source: str, dest: str) -> None:
-        await self._turn()
+        await self._turn("move", source)
         await self._inner.move(source, dest)
 
     async def delete(self, path: str) -> None:
-        await self._turn()
+        await self._turn("delete", path)
         await self._inner.delete(path)
 
     async def url_for(
@@ -105,7 +109,7 @@ class AgedDriver:
         return await self._inner.url_for(path, method=method, expiry=expiry)
 
     def walk(self, path: str, *, start_after: str | None = None) -> Walk:
-        return _AgedWalk(self, self._inner.walk(path, start_after=start_after))
+        return _AgedWalk(self, path, self._inner.walk(path, start_after=start_after))
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -125,15 +129,16 @@ class AgedDriver:
 
 
 class _AgedWalk:
-    def __init__(self, driver: AgedDriver, inner: Walk) -> None:
+    def __init__(self, driver: AgedDriver, path: str, inner: Walk) -> None:
         self._driver = driver
+        self._path = path
         self._inner = inner
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> FileInfo:
-        await self._driver._turn()
+        await self._driver._turn("walk", self._path)
         return self._driver._aged(await self._inner.__anext__())
 
     def skip(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -137,36 +137,46 @@ class BlobStore:
         except PathNotFoundError:
             raise _unknown(digest) from None
 
-    async def publish(self, name: RepositoryName, digest: Digest, uploaded: str, size: int) -> None:
-        """Make an upload, whose digest was verified, a blob of a repository.
+    async def publish(
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        size: int,
+        take: Callable[[], Awaitable[str]],
+    ) -> None:
+        """Make a stream, whose digest was verified, a blob of a repository.
 
         On return the blob can be read. If the same bytes are there, and young enough that no
-        garbage collection is about to take them, they are kept, and the upload is left.
+        garbage collection is about to take them, they are kept, and the stream is not taken.
+
+        Args:
+            name: the repository.
+            digest: of the stream.
+            size: of the stream.
+            take: called once at most, to say where the stream is. What is there has the digest,
+                and nobody writes there any more.
 
         Raises:
-            RegistryError: ``UNAVAILABLE``, the bytes went away in that moment, or are others.
+            RegistryError: ``UNAVAILABLE``, the bytes went away in that moment.
         """
         path = layout.blob_data(digest)
+        taken = None
         for _ in range(PUBLISH_ATTEMPTS):
             # One after the other, so that of many pushes of one blob one is moved.
             async with self._publishing.holding(digest):
                 if not await self._is_kept(digest, size):
+                    taken = taken or await take()
                     # With PathNotFoundError it was moved already, in an attempt before, or is
                     # lost; with ConcurrentWriteError another instance moves the same bytes.
                     with suppress(PathNotFoundError, ConcurrentWriteError):
-                        await self._driver.move(uploaded, path)
+                        await self._driver.move(taken, path)
             await self._link(name, digest, digest)
             # What was not condemned before this link was written is not swept any more.
             await self._condemned.reprieve(layout.blob_condemned(digest))
             found, target = await asyncio.gather(self._size(digest), self._target(name, digest))
             if found == size and target is not None:
                 return
-            if found not in (None, size):
-                # Another instance went on writing between verification and move.
-                with suppress(PathNotFoundError):
-                    await self._driver.delete(path)
-                break
-        raise RegistryError(ErrorCode.UNAVAILABLE, "the blob changed meanwhile; push it again")
+        raise RegistryError(ErrorCode.UNAVAILABLE, "the blob went away meanwhile; push it again")
 
     def is_young(self, info: FileInfo) -> bool:
         """Whether garbage collection leaves this alone for a good while yet."""

@@ -12,8 +12,9 @@ order, one of the two sees the other:
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from azdriver import ConfigurationError, PathNotFoundError, PreconditionFailedError, StorageDriver
@@ -73,6 +74,8 @@ class Condemned:
         The caller has written its link, and checks afterwards that what it refers to is there.
         """
         wait_seconds = FIRST_POLL_SECONDS
+        # Which sweep is waited for, and until when.
+        sweep, ended = None, 0.0
         while True:
             try:
                 found = await self._driver.stat(mark)
@@ -86,8 +89,21 @@ class Condemned:
                 continue
             if state != SWEEPING:
                 return
-            if found.mod_time is not None and datetime.now(UTC) - found.mod_time > KILLED_AFTER:
+            if found.etag != sweep:
+                sweep = found.etag
+                assert found.mod_time is not None
+                age = await self._now(mark) - found.mod_time
+                ended = time.monotonic() + (KILLED_AFTER - age).total_seconds()
+            if time.monotonic() >= ended:
                 await self.clear(mark)
                 return
             await asyncio.sleep(wait_seconds)
             wait_seconds = min(2 * wait_seconds, LONGEST_POLL_SECONDS)
+
+    async def _now(self, mark: str) -> datetime:
+        """The time by the clock of storage, which may not be that of this machine."""
+        probe = f"{mark}-time"
+        written = await self._driver.put_content(probe, b"")
+        await self.clear(probe)
+        assert written.mod_time is not None
+        return written.mod_time

@@ -107,7 +107,7 @@ async def take_blob_inventory(driver: StorageDriver, *, older_than: datetime) ->
                 digest = _digest(parts[0], parts[2])
                 if digest is None:
                     continue
-                if info.path == layout.blob_condemned(digest):
+                if info.path.startswith(layout.blob_condemned(digest)):
                     marks.append(info)
                 elif info.path == layout.blob_data(digest):
                     count += 1

@@ -27,6 +27,8 @@ __all__ = ["ManifestStore", "StoredManifest"]
 
 # Between the revision and its tags, another instance may delete it: this often it is put again.
 PUT_ATTEMPTS: Final = 3
+# So often a tag may move, and what it pointed to be deleted, while it is read.
+GET_ATTEMPTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,16 @@ class ManifestStore:
         if isinstance(reference, Digest):
             return await self._by_digest(name, reference)
         digest = await self._tags.resolve(name, reference)
-        if digest is not None:
-            return await self._by_digest(name, digest)
+        for _ in range(GET_ATTEMPTS):
+            if digest is None:
+                break
+            try:
+                return await self._by_digest(name, digest)
+            except RegistryError:
+                # It may have been deleted since the tag moved on.
+                before, digest = digest, await self._tags.resolve(name, reference)
+                if digest == before:
+                    raise
         subject = await self._referrers.subject_of(name, reference)
         if subject is not None:
             page = await self._referrers.page(name, subject)
@@ -119,16 +129,42 @@ class ManifestStore:
             RegistryError: ``MANIFEST_UNKNOWN``.
         """
         subject = await self._subject(digest)
-        # From here on all its tags are 404; then they leave the list, too.
+        # What leads to it goes first, so that a DELETE that was cut off leaves nothing that points
+        # to nothing, and is finished by the next one. Then goes what came meanwhile.
+        await self._unlist(name, digest, subject)
         try:
             await self._driver.delete(layout.revision_link(name, digest))
         except PathNotFoundError:
             raise _unknown(digest) from None
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.revision(name, digest))
+        await self._unlist(name, digest, subject, is_last=True)
+
+    async def _unlist(
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        subject: Digest | None,
+        *,
+        is_last: bool = False,
+    ) -> None:
+        """Delete what leads to a manifest: its tags, and its entry among the referrers.
+
+        With ``is_last`` it is gone, and what leads to it stays if it was pushed again meanwhile.
+        """
+
+        async def is_back() -> bool:
+            return is_last and await self._has_revision(name, digest)
+
+        await self._tags.delete_all(name, digest, unless=is_back)
         if subject is not None:
             await self._referrers.remove(name, subject, digest)
-        await self._tags.delete_all(name, digest)
+            if await is_back():
+                # Its entry may have been the new one.
+                with suppress(RegistryError):
+                    found = await self._by_digest(name, digest)
+                    manifest = parse_manifest(found.content, found.media_type)
+                    await self._referrers.add(name, digest, manifest, len(found.content))
 
     async def _by_digest(self, name: RepositoryName, digest: Digest) -> StoredManifest:
         # Both at once: nearly always the bytes are where the digest says.

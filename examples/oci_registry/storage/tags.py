@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 
 from azdriver import PathNotFoundError, StorageDriver
@@ -68,14 +69,22 @@ class TagStore:
             with suppress(PathNotFoundError):
                 await self._driver.delete(layout.tag(name, tag))
 
-    async def delete_all(self, name: RepositoryName, digest: Digest) -> None:
-        """Delete every tag that points to a manifest."""
+    async def delete_all(
+        self, name: RepositoryName, digest: Digest, *, unless: Callable[[], Awaitable[bool]]
+    ) -> None:
+        """Delete every tag that points to a manifest.
+
+        Args:
+            name: the repository.
+            digest: of the manifest.
+            unless: asked before each, while nobody moves it: whether it is to stay.
+        """
 
         async def delete(tag: str) -> None:
             if await self.resolve(name, Tag(tag)) != digest:
                 return
             async with self._changing.holding((name, tag)):
-                if await self.resolve(name, Tag(tag)) == digest:
+                if await self.resolve(name, Tag(tag)) == digest and not await unless():
                     with suppress(PathNotFoundError):
                         await self._driver.delete(layout.tag_current_link(name, Tag(tag)))
                         await self._driver.delete(layout.tag(name, Tag(tag)))

@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from azdriver import (
     ConcurrentWriteError,
+    FileInfo,
     FileWriter,
+    NotAppendableError,
     PathNotFoundError,
     StorageDriver,
+    StorageDriverError,
 )
 from oci_registry import layout
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
-from oci_registry.names import Digest, Hasher, RepositoryName, new_hasher
+from oci_registry.errors import (
+    BodyInterruptedError,
+    ErrorCode,
+    OffsetError,
+    RegistryError,
+    too_large,
+)
+from oci_registry.names import Digest, RepositoryName
 from oci_registry.settings import RegistrySettings
 from oci_registry.storage.blobs import BlobStore
-from oci_registry.storage.concurrency import KeyedLocks
+from oci_registry.storage.concurrency import Turn, TurnOverError, Turns
+from oci_registry.storage.hashed import HashedStream, HashedStreams
+from oci_registry.storage.links import refresh_link
+from oci_registry.storage.verified import VerifiedStream
 
-__all__ = ["OffsetError", "UploadStore"]
-
-
-class OffsetError(RegistryError):
-    """A chunk does not begin where the upload ends, or another request writes the upload."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(ErrorCode.RANGE_INVALID, message)
-
-
-@dataclass(slots=True)
-class _Hashed:
-    """A hash of the first ``size`` bytes of an upload."""
-
-    algorithm: str
-    hasher: Hasher
-    size: int = 0
-
-    # Not while a stream is written whose end is not stored yet.
-    is_exact: bool = True
-
-    def update(self, chunk: bytes) -> None:
-        self.hasher.update(chunk)
-        self.size += len(chunk)
+__all__ = ["UploadStore"]
 
 
 class UploadStore:
@@ -62,8 +49,8 @@ class UploadStore:
         self._driver = driver
         self._settings = settings
         self._blobs = blobs
-        self._locks = KeyedLocks()
-        self._hashed: OrderedDict[str, _Hashed] = OrderedDict()
+        self._turns = Turns()
+        self._hashed = HashedStreams(settings.max_hashers)
 
     async def start(self, name: RepositoryName, algorithm: str) -> str:
         """Begin an upload; returns its identifier."""
@@ -72,7 +59,7 @@ class UploadStore:
             await writer.commit()
         started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         await self._driver.put_content(layout.upload_started(name, identifier), started.encode())
-        self._keep(identifier, _Hashed(algorithm, new_hasher(algorithm)))
+        self._hashed.keep(identifier, HashedStream(algorithm))
         return identifier
 
     async def size(self, name: RepositoryName, identifier: str) -> int:
@@ -81,13 +68,8 @@ class UploadStore:
         Raises:
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
-            path = layout.upload_data(name, identifier)
-            with _explained(identifier):
-                # Not ``stat``: a stream that shows when it is committed would be empty.
-                async with self._driver.writer(path, append=True) as writer:
-                    return writer.size
+        async with self._session(name, identifier):
+            return await self._stored(name, identifier)
 
     async def append(
         self,
@@ -111,16 +93,18 @@ class UploadStore:
             OffsetError: the upload ends elsewhere; nothing was read of ``body``.
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
+        async with self._session(name, identifier, goes_on=True) as turn:
             # Kept again only if it is known to be of what was stored.
-            hashed = self._hashed.pop(identifier, None)
+            hashed = self._hashed.take(identifier)
             try:
                 with _explained(identifier):
-                    return await self._write(name, identifier, body, offset, hashed)
+                    size = await self._write(name, identifier, turn, body, offset, hashed)
+                # A stream that shows when it is committed can be written after it was deleted.
+                await self._require(name, identifier)
+                return size
             finally:
                 if hashed is not None and hashed.is_exact:
-                    self._keep(identifier, hashed)
+                    self._hashed.keep(identifier, hashed)
 
     async def finish(
         self,
@@ -137,19 +121,35 @@ class UploadStore:
             OffsetError: as ``append``.
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``; ``DIGEST_INVALID``, the upload is gone.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
-            hashed = self._hashed.pop(identifier, None)
+        async with self._session(name, identifier, goes_on=True) as turn:
+            hashed = self._hashed.take(identifier)
             if hashed is None or hashed.algorithm != digest.algorithm:
-                hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+                hashed = HashedStream(digest.algorithm)
             try:
                 with _explained(identifier):
-                    size = await self._write(name, identifier, body, offset, hashed, last=True)
+                    size = await self._write(
+                        name, identifier, turn, body, offset, hashed, last=True
+                    )
             except RegistryError:
                 if hashed.is_exact:
-                    self._keep(identifier, hashed)
+                    self._hashed.keep(identifier, hashed)
                 raise
-            await self._publish(name, identifier, digest, hashed, size)
+            await self._verify(name, identifier, digest, hashed, size)
+            verified = VerifiedStream(self._driver, name, identifier, size)
+
+            async def take() -> str:
+                with _explained(identifier):
+                    return await verified.take()
+
+            try:
+                await self._blobs.publish(name, digest, size, take)
+            except (RegistryError, StorageDriverError):
+                await verified.give_back()
+                self._hashed.keep(identifier, hashed)
+                # It may have been cancelled at another instance.
+                await self._require(name, identifier)
+                raise
+            await self._discard(name, identifier)
 
     async def store(self, name: RepositoryName, digest: Digest, body: AsyncIterator[bytes]) -> None:
         """Make a blob out of one body, without an upload that a client could go on with.
@@ -159,14 +159,18 @@ class UploadStore:
         """
         identifier = str(uuid4())
         path = layout.upload_data(name, identifier)
-        hashed = _Hashed(digest.algorithm, new_hasher(digest.algorithm))
+        hashed = HashedStream(digest.algorithm)
         try:
             async with self._driver.writer(path) as writer:
-                size = await self._copy(body, writer, hashed, last=True)
-            await self._publish(name, identifier, digest, hashed, size)
-        except BaseException:
+                size = await self._copy(Turn(), body, writer, hashed, last=True)
+            await self._verify(name, identifier, digest, hashed, size)
+
+            async def take() -> str:
+                return path  # which no client knows, and none could append to
+
+            await self._blobs.publish(name, digest, size, take)
+        finally:
             await self._discard(name, identifier)
-            raise
 
     async def cancel(self, name: RepositoryName, identifier: str) -> None:
         """Throw an upload away.
@@ -174,15 +178,41 @@ class UploadStore:
         Raises:
             RegistryError: ``BLOB_UPLOAD_UNKNOWN``.
         """
-        async with self._locks.holding(identifier):
-            await self._require(name, identifier)
+        async with self._session(name, identifier):
             await self._discard(name, identifier)
 
-    async def _publish(
-        self, name: RepositoryName, identifier: str, digest: Digest, hashed: _Hashed, size: int
+    @asynccontextmanager
+    async def _session(
+        self, name: RepositoryName, identifier: str, *, goes_on: bool = False
+    ) -> AsyncIterator[Turn]:
+        """An upload, for one request at a time in this process.
+
+        One that waits for its client ends when a newer one comes: the client has given it up.
+        """
+        async with self._turns.taking(identifier) as turn:
+            started = await self._require(name, identifier)
+            if goes_on and not self._blobs.is_young(started):
+                # Garbage collection looks at this: a stream may show nothing until it is committed.
+                await refresh_link(self._driver, started.path, started)
+            try:
+                yield turn
+            except OffsetError as error:
+                if error.size is None:
+                    error.size = await self._stored(name, identifier)
+                raise
+
+    async def _stored(self, name: RepositoryName, identifier: str) -> int:
+        path = layout.upload_data(name, identifier)
+        with _explained(identifier):
+            # Not ``stat``: a stream that shows when it is committed would be empty.
+            async with self._driver.writer(path, append=True) as writer:
+                return writer.size
+
+    async def _verify(
+        self, name: RepositoryName, identifier: str, digest: Digest, hashed: HashedStream, size: int
     ) -> None:
-        """Make a stream that is whole a blob, if it has the digest; it is gone in either case."""
-        found = Digest(digest.algorithm, hashed.hasher.hexdigest())
+        """Check the digest of a stream that is whole; if it is another one, the upload is gone."""
+        found = Digest(digest.algorithm, hashed.hexdigest())
         if found != digest or hashed.size != size:
             await self._discard(name, identifier)
             raise RegistryError(
@@ -190,16 +220,15 @@ class UploadStore:
                 "the content does not have this digest",
                 {"digest": str(digest), "content": str(found)},
             )
-        await self._blobs.publish(name, digest, layout.upload_data(name, identifier), size)
-        await self._discard(name, identifier)
 
     async def _write(
         self,
         name: RepositoryName,
         identifier: str,
+        turn: Turn,
         body: AsyncIterator[bytes],
         offset: int | None,
-        hashed: _Hashed | None,
+        hashed: HashedStream | None,
         *,
         last: bool = False,
     ) -> int:
@@ -212,20 +241,23 @@ class UploadStore:
         async with self._driver.writer(path, append=True) as writer:
             size = writer.size
             if offset is not None and offset != size:
-                raise OffsetError(f"the chunk starts at {offset}, and the upload ends at {size}")
+                raise OffsetError(
+                    f"the chunk starts at {offset}, and the upload ends at {size}", size
+                )
             if not last or hashed is None or hashed.size >= size:
-                return await self._copy(body, writer, hashed, last=last)
+                return await self._copy(turn, body, writer, hashed, last=last)
             # In block mode nothing can be read before a commit.
             await writer.commit()
         await self._catch_up(path, hashed, size)
         async with self._driver.writer(path, append=True) as writer:
-            return await self._copy(body, writer, hashed, last=True)
+            return await self._copy(turn, body, writer, hashed, last=True)
 
     async def _copy(
         self,
+        turn: Turn,
         body: AsyncIterator[bytes],
         writer: FileWriter,
-        hashed: _Hashed | None,
+        hashed: HashedStream | None,
         *,
         last: bool,
     ) -> int:
@@ -236,17 +268,19 @@ class UploadStore:
         if hashed is not None:
             hashed.is_exact = False
         try:
-            async for chunk in body:
+            while (chunk := await turn.next(body)) is not None:
                 if limit is not None and writer.size + len(chunk) > limit:
                     raise too_large(limit)
                 await writer.write(chunk)
                 if hashed is not None:
                     hashed.update(chunk)
-        except BodyInterruptedError:
+        except (BodyInterruptedError, TurnOverError) as error:
             # The client is gone, and the driver is well: there is time to store what came.
             await writer.close()
             if hashed is not None:
                 hashed.is_exact = True
+            if isinstance(error, TurnOverError):
+                raise OffsetError("a newer request ended this one", writer.size) from None
             raise
         if last:
             await writer.commit()
@@ -256,29 +290,24 @@ class UploadStore:
             hashed.is_exact = True
         return writer.size
 
-    async def _catch_up(self, path: str, hashed: _Hashed, size: int) -> None:
+    async def _catch_up(self, path: str, hashed: HashedStream, size: int) -> None:
         """Hash what earlier requests wrote, and nobody here has hashed."""
         async with self._driver.reader(path, hashed.size, length=size - hashed.size) as reader:
             async for chunk in reader:
                 hashed.update(chunk)
 
-    async def _require(self, name: RepositoryName, identifier: str) -> None:
+    async def _require(self, name: RepositoryName, identifier: str) -> FileInfo:
         try:
             if str(UUID(identifier)) != identifier:
                 raise ValueError("not as this registry writes them")
-            await self._driver.stat(layout.upload_started(name, identifier))
+            return await self._driver.stat(layout.upload_started(name, identifier))
         except (ValueError, PathNotFoundError):
             raise _unknown(identifier) from None
 
     async def _discard(self, name: RepositoryName, identifier: str) -> None:
-        self._hashed.pop(identifier, None)
+        self._hashed.take(identifier)
         with suppress(PathNotFoundError):
             await self._driver.delete(layout.upload(name, identifier))
-
-    def _keep(self, identifier: str, hashed: _Hashed) -> None:
-        self._hashed[identifier] = hashed
-        while len(self._hashed) > self._settings.max_hashers:
-            self._hashed.popitem(last=False)
 
 
 @contextmanager
@@ -286,7 +315,7 @@ def _explained(identifier: str) -> Iterator[None]:
     """What another instance may do to an upload, as the client is to see it."""
     try:
         yield
-    except ConcurrentWriteError:
+    except (ConcurrentWriteError, NotAppendableError):
         raise OffsetError("another request writes this upload; ask for its status") from None
     except PathNotFoundError:
         raise _unknown(identifier) from None

@@ -8,7 +8,13 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from oci_registry.errors import BodyInterruptedError, ErrorCode, RegistryError, too_large
+from oci_registry.errors import (
+    BodyInterruptedError,
+    ErrorCode,
+    OffsetError,
+    RegistryError,
+    too_large,
+)
 from oci_registry.names import (
     DEFAULT_ALGORITHM,
     Digest,
@@ -17,7 +23,6 @@ from oci_registry.names import (
     parse_digest,
     parse_repository,
 )
-from oci_registry.storage.uploads import OffsetError
 from oci_registry.web.body import read_chunks
 from oci_registry.web.context import (
     DIGEST_HEADER,
@@ -60,7 +65,7 @@ async def append_chunk(request: web.Request) -> web.StreamResponse:
                 name, identifier, body, offset=None if declared is None else declared.begin
             )
     except OffsetError as error:
-        raise await _with_progress(request, name, identifier, error) from None
+        raise _with_progress(request, name, identifier, error) from None
     return web.Response(status=202, headers=_progress(name, identifier, size, algorithm))
 
 
@@ -81,7 +86,7 @@ async def finish_upload(request: web.Request) -> web.StreamResponse:
                 offset=None if declared is None else declared.begin,
             )
     except OffsetError as error:
-        raise await _with_progress(request, name, identifier, error) from None
+        raise _with_progress(request, name, identifier, error) from None
     return _created(name, digest)
 
 
@@ -172,13 +177,14 @@ def _upload_in_path(request: web.Request) -> tuple[RepositoryName, str]:
     return repository_in_path(request), request.match_info["upload"]
 
 
-async def _with_progress(
+def _with_progress(
     request: web.Request, name: RepositoryName, identifier: str, error: OffsetError
 ) -> RegistryError:
     """The error, with where the upload is: the client can go on from there."""
-    size = await request.app[STORAGE].uploads.size(name, identifier)
-    headers = _progress(name, identifier, size, _algorithm(request))
-    return RegistryError(error.code, error.message, {"size": size}, headers=headers)
+    if error.size is None:
+        return error
+    headers = _progress(name, identifier, error.size, _algorithm(request))
+    return RegistryError(error.code, error.message, {"size": error.size}, headers=headers)
 
 
 def _progress(name: RepositoryName, identifier: str, size: int, algorithm: str) -> dict[str, str]:
