@@ -15,11 +15,14 @@ from aiohttp.test_utils import TestServer
 
 from aged_driver import AgedDriver, paths
 from azdriver import StorageDriver
+from oci_registry.errors import RegistryError
 from oci_registry.garbage import Collected, GarbageCollector
+from oci_registry.names import digest_of, parse_digest, parse_repository
 from oci_registry.settings import MissingReferences, RegistrySettings
+from oci_registry.storage import RegistryStorage
 from oci_registry.storage.condemned import Condemned
 from oci_registry.web import make_app
-from registry_client import INDEX, RegistryClient, descriptor, sha256, sha512
+from registry_client import IMAGE, INDEX, RegistryClient, descriptor, sha256, sha512
 
 ROOT = "/docker/registry/v2"
 LAYERS = [b"layer 1", b"layer 2", b"layer 3"]
@@ -263,6 +266,38 @@ async def test_a_sweep_that_lives_is_waited_for_whatever_the_clock_says(
     await storage.delete(mark)
     await reprieve
     assert not [path async for path in paths(storage)]
+
+
+@pytest.mark.parametrize("what", ["blob", "manifest"])
+async def test_who_asks_for_what_is_being_swept_waits_for_the_end(
+    registry: RegistryClient, aged: AgedDriver, what: str
+) -> None:
+    """Its link may be young: by another push, which has not asked for a reprieve yet."""
+    layer = await registry.push_blob("a", LAYERS[0])
+    image = sha256(await _push_untagged(registry, LAYERS[1]))
+    digest = layer if what == "blob" else image
+    mark = f"{ROOT}/blobs/sha256/{digest[7:9]}/{digest[7:]}/condemned"
+    await aged.put_content(mark, b"sweeping")
+    storage = RegistryStorage(aged, RegistrySettings())
+    name, found = parse_repository("a"), parse_digest(digest)
+    index = json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": INDEX,
+            "manifests": [{"digest": digest, "size": 1, "mediaType": IMAGE}],
+        }
+    ).encode()
+    asked = asyncio.create_task(
+        storage.blobs.claim(name, found)
+        if what == "blob"
+        else storage.manifests.put(name, digest_of(index), index, INDEX, [])
+    )
+    await asyncio.wait({asked}, timeout=0.3)
+    assert not asked.done()
+    await aged.delete(f"{ROOT}/blobs/sha256/{digest[7:9]}/{digest[7:]}")
+    with pytest.raises(RegistryError) as caught:
+        await asked
+    assert caught.value.code.endswith("BLOB_UNKNOWN")
 
 
 async def test_the_grace_period_is_a_setting(registry: RegistryClient, aged: AgedDriver) -> None:

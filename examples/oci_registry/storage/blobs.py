@@ -73,15 +73,16 @@ class BlobStore:
         """``find`` for who is going to rely on the blob: to mount it, or not to push it again.
 
         Nothing may refer to it yet. Garbage collection leaves alone what has a young link, so an
-        old one is written again, before it is checked that the bytes are there.
+        old one is written again, before it is checked that the bytes are there. A young one may
+        have been written in this moment, by another push that has not asked for a reprieve yet.
         """
         with suppress(PathNotFoundError):
             link = await self._driver.stat(layout.layer_link(name, digest))
             if not self.is_young(link):
                 await refresh_link(self._driver, link.path, link)
-                target = await self._target(name, digest)
-                if target is not None:
-                    await self._condemned.reprieve(layout.blob_condemned(target))
+            target = await self._target(name, digest)
+            if target is not None:
+                await self._condemned.reprieve(layout.blob_condemned(target))
         return await self.find(name, digest)
 
     async def chunks(self, blob: Blob, offset: int, length: int) -> AsyncGenerator[bytes, None]:

@@ -208,15 +208,15 @@ class ManifestStore:
     async def _claim(self, name: RepositoryName, digest: Digest) -> bool:
         """Whether a manifest is there, for who is going to refer to it.
 
-        As with the link of a blob, garbage collection leaves a young one alone.
+        As with the link of a blob, garbage collection leaves a young one alone, but who wrote that
+        may not have asked for a reprieve yet.
         """
         try:
             link = await self._driver.stat(layout.revision_link(name, digest))
         except PathNotFoundError:
             return False
-        if self._blobs.is_young(link):
-            return True
-        await refresh_link(self._driver, link.path, link)
+        if not self._blobs.is_young(link):
+            await refresh_link(self._driver, link.path, link)
         target = await read_link(self._driver, link.path)
         return target is not None and await self._is_kept(name, digest, target)
 
