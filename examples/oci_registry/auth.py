@@ -104,10 +104,12 @@ class Htpasswd:
 
     def _reload(self) -> None:
         if _version(self._path) != self._users.version:
+            faults = self._users.faults
             self._users = _read(self._path)
             self._remembered.clear()
-            for fault in self._users.faults:
-                _log.error("%s", fault)
+            if self._users.faults != faults:  # what cannot be read is tried each time
+                for fault in self._users.faults:
+                    _log.error("%s", fault)
 
 
 def _matches(password: bytes, stored: bytes) -> bool:
@@ -132,7 +134,7 @@ def _read(path: Path) -> _Users:
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
-        return _Users(version, {}, [f"{path}: {error.strerror}: nobody comes in"])
+        return _Users(None, {}, [f"{path}: {error.strerror}: nobody comes in"])
     hashes: dict[str, bytes] = {}
     faults: list[str] = []
     for number, line in enumerate(lines, 1):

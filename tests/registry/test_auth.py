@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -136,6 +137,23 @@ async def test_the_file_is_read_again(file: Path, caplog: pytest.LogCaptureFixtu
     assert not await users.admits("bob", "b")
     assert await users.admits("bob", "new")
     assert await users.admits("carol", "c")
+
+
+async def test_a_file_that_could_not_be_read_once_is_read_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    htpasswd = Htpasswd(file)
+    os.utime(file, (1, 1))
+
+    def fail(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fail)
+        for _ in range(2):
+            assert not await htpasswd.admits("ann", PASSWORD)
+    assert len(caplog.records) == 1
+    assert await htpasswd.admits("ann", PASSWORD)
 
 
 @pytest.mark.parametrize(

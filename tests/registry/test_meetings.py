@@ -16,7 +16,9 @@ from aiohttp.test_utils import TestServer
 from aged_driver import AgedDriver, paths
 from azdriver import BackendError, NotAppendableError, PathNotFoundError, StorageDriver
 from oci_registry.garbage import GarbageCollector
+from oci_registry.names import parse_digest, parse_repository
 from oci_registry.settings import RegistrySettings
+from oci_registry.storage import RegistryStorage
 from oci_registry.web import make_app
 from registry_client import IMAGE, Answer, RegistryClient, descriptor, sha256
 
@@ -385,3 +387,58 @@ async def test_a_tag_that_moves_is_there_all_the_time(instances: Instances) -> N
 
 async def _manifest(registry: RegistryClient, digest: str) -> bytes:
     return (await registry.ask("GET", f"/v2/a/manifests/{digest}", status=200)).body
+
+
+class LostMove(AgedDriver):
+    """Whose first move of an upload is made, and its answer lost."""
+
+    def __init__(self, inner: StorageDriver) -> None:
+        super().__init__(inner)
+        self.is_lost = False
+
+    async def move(self, source: str, dest: str) -> None:
+        await super().move(source, dest)
+        if "/verified-" in dest and not self.is_lost:
+            self.is_lost = True
+            raise BackendError(self.name, source, "move", reason="the answer was lost")
+
+
+async def test_a_move_whose_answer_was_lost_loses_no_upload(storage: StorageDriver) -> None:
+    driver = LostMove(storage)
+    async with TestServer(make_app(driver)) as server, aiohttp.ClientSession() as session:
+        registry = RegistryClient(session, server.make_url("/"))
+        location = await registry.start("a")
+        await registry.ask("PATCH", location, b"layer", status=202)
+        await registry.ask("PUT", f"{location}?digest={sha256(b'layer')}", status=503)
+        assert driver.is_lost
+        await registry.ask("PUT", f"{location}?digest={sha256(b'layer')}", status=201)
+    assert not [path async for path in paths(storage) if "_uploads" in path]
+
+
+@pytest.mark.parametrize("before", ["/verified-", "/data"])
+async def test_an_upload_whose_last_request_was_cut_can_be_finished(
+    storage: StorageDriver, before: str
+) -> None:
+    driver = AgedDriver(storage)
+    registry = RegistryStorage(driver, RegistrySettings())
+    name, digest = parse_repository("a"), parse_digest(sha256(b"layer"))
+    identifier = await registry.uploads.start(name, "sha256")
+
+    async def body(content: bytes) -> AsyncIterator[bytes]:
+        yield content
+
+    await registry.uploads.append(name, identifier, body(b"layer"))
+
+    async def meet(operation: str, path: str) -> None:
+        if operation == "move" and before in path:
+            driver.meet = None
+            finishing.cancel()
+
+    driver.meet = meet
+    finishing = asyncio.create_task(registry.uploads.finish(name, identifier, digest, body(b"")))
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
+    elsewhere = RegistryStorage(storage, RegistrySettings())
+    assert await elsewhere.uploads.size(name, identifier) == len(b"layer")
+    await elsewhere.uploads.finish(name, identifier, digest, body(b""))
+    assert (await elsewhere.blobs.find(name, digest)).size == len(b"layer")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 from azdriver import (
@@ -33,6 +35,9 @@ from oci_registry.storage.links import refresh_link
 from oci_registry.storage.verified import VerifiedStream
 
 __all__ = ["UploadStore"]
+
+# For a few requests to the storage, of a request that was cut.
+GIVE_BACK_SECONDS: Final = 5.0
 
 
 class UploadStore:
@@ -143,8 +148,13 @@ class UploadStore:
 
             try:
                 await self._blobs.publish(name, digest, size, take)
-            except (RegistryError, StorageDriverError):
-                await verified.give_back()
+            except BaseException as error:
+                # If the request is cut as well: the client may go on, here or elsewhere.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(GIVE_BACK_SECONDS):
+                        await verified.give_back()
+                if not isinstance(error, RegistryError | StorageDriverError):
+                    raise
                 self._hashed.keep(identifier, hashed)
                 # It may have been cancelled at another instance.
                 await self._require(name, identifier)
@@ -189,7 +199,7 @@ class UploadStore:
 
         One that waits for its client ends when a newer one comes: the client has given it up.
         """
-        async with self._turns.taking(identifier) as turn:
+        async with self._turns.taking((name, identifier)) as turn:
             started = await self._require(name, identifier)
             if goes_on and not self._blobs.is_young(started):
                 # Garbage collection looks at this: a stream may show nothing until it is committed.

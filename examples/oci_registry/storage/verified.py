@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import uuid4
 
-from azdriver import StorageDriver, StorageDriverError
+from azdriver import PathNotFoundError, StorageDriver, StorageDriverError
 from oci_registry import layout
 from oci_registry.errors import OffsetError
 from oci_registry.names import RepositoryName
@@ -29,7 +29,6 @@ class VerifiedStream:
         self._data = layout.upload_data(name, identifier)
         self._path = layout.upload_verified(name, identifier, uuid4().hex)
         self._size = size
-        self._is_taken = False
 
     async def take(self) -> str:
         """Move it away; returns where it is.
@@ -41,7 +40,6 @@ class VerifiedStream:
         """
         await self._driver.move(self._data, self._path)
         # From here on there is nothing to append to, and nobody begins the stream anew.
-        self._is_taken = True
         if (await self._driver.stat(self._path)).size != self._size:
             raise OffsetError("another request went on with this upload; ask for its status")
         return self._path
@@ -49,7 +47,10 @@ class VerifiedStream:
     async def give_back(self) -> None:
         """Let the upload go on, if it became no blob; if that fails, it is begun anew."""
         with suppress(StorageDriverError):
-            if self._is_taken:
+            # A move that failed may have been made all the same: storage says where the stream is.
+            try:
+                await self._driver.stat(self._data)
+            except PathNotFoundError:
                 await self._driver.move(self._path, self._data)
             else:
                 # A copy, of what others have written over meanwhile.

@@ -55,7 +55,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if request.transport is not None and not request.transport.is_closing():
             raise
         # Not raised: aiohttp logs a traceback for what is the client's affair.
-        _log.info("%s %s: the client is gone: %s", request.method, request.path, error)
+        _log.info("%s %a: the client is gone: %s", request.method, request.rel_url.raw_path, error)
         return web.Response()  # which nobody gets
     except Exception:
         _log.exception("%s %a", request.method, request.rel_url.raw_path)
